@@ -1,7 +1,8 @@
 //! What it costs to examine received frames: `cargo bench -p linerate-dataplane --bench receive`.
 //!
 //! - *from memory*: 64-byte frames of 1, 10,000 and 1,000,000 flows are recognised, their checksums computed, and put in the order of
-//!   their flows, without any port: the analysis alone, on one CPU;
+//!   their flows, without any port: the analysis alone, on one CPU; then those of one flow of which every second one is late, as over
+//!   two paths of different length;
 //! - *over memif*: our transmitter as fast as it can, once into our receiver and once into testpmd's `rxonly`, in turns. memif loses
 //!   nothing, so the rate is that of the slower end.
 //!
@@ -25,6 +26,9 @@ const FRAMES: usize = 4_000_000;
 const COUNTED_FRAMES: usize = 400_000;
 const FRAME_BYTES: usize = 60;
 const FLOWS: [u32; 3] = [1, 10_000, 1_000_000];
+/// Gaps that are open all the time where every second frame is late, and the frames of such a round.
+const LATE: [usize; 4] = [1, 100, 2_000, 8_000];
+const LATE_FRAMES: usize = 400_000;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_linerate-dataplane");
 
 fn main() {
@@ -38,6 +42,13 @@ fn main() {
         examine(&frames(COUNTED_FRAMES, flows, missing), flows);
         return;
     }
+    if let [only, open] = &options[..]
+        && only == "--examine-late"
+    {
+        // Counted by callgrind: gaps that are open all the time.
+        examine(&late(&frames(COUNTED_FRAMES, 1, None), open.parse().unwrap()), 1);
+        return;
+    }
     println!("receive, 64-byte frames, one CPU; median of {ROUNDS} rounds");
     println!("{:<44} {:>8} {:>12}", "from memory", "Mpps", "of one flow");
     let rates = FLOWS.map(|flows| {
@@ -46,6 +57,13 @@ fn main() {
     });
     for (flows, rate) in FLOWS.into_iter().zip(rates) {
         println!("{:<44} {:>8.1} {:>12.2}", format!("{flows} flows"), rate / 1e6, rate / rates[0]);
+    }
+
+    for open in LATE {
+        let frames = late(&frames(LATE_FRAMES, 1, None), open);
+        let rate = median((0..ROUNDS).map(|_| examine(&frames, 1)).collect());
+        let title = format!("1 flow, every second late, {open} gaps open");
+        println!("{title:<44} {:>8.1} {:>12.2}", rate / 1e6, rate / rates[0]);
     }
 
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
@@ -84,6 +102,13 @@ fn frames(count: usize, flows: u32, missing: Option<usize>) -> Vec<[u8; FRAME_BY
             (!is_lost).then(|| *slot.first_chunk().unwrap())
         })
         .collect()
+}
+
+/// The same frames, every second of them late by so many others that `open` numbers are missing all the time.
+fn late(frames: &[[u8; FRAME_BYTES]], open: usize) -> Vec<[u8; FRAME_BYTES]> {
+    let mut order: Vec<usize> = (0..frames.len()).collect();
+    order.sort_by_key(|i| i + i % 2 * 2 * open);
+    order.into_iter().map(|i| frames[i]).collect()
 }
 
 /// Frames examined per second.

@@ -1,5 +1,7 @@
 //! An agent: its trial, the trial's state, and the handling of requests.
 
+use std::time::{Duration, Instant};
+
 use hugepage_check::root::Root;
 use linerate_measure::drain::Drainer;
 use linerate_wire::host::HostInfo;
@@ -19,6 +21,12 @@ use crate::host::{boot_id, monotonic_ns};
 use crate::host_watch::HostWatch;
 use crate::refusal::{failed, refused, validate};
 
+/// Time that workers have to end: more than an engine takes to close its connections, and less than a
+/// controller waits for an answer.
+const WORKERS_END: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(25) };
+/// Time for which the agent waits for them at once; most end at their next look.
+const WORKERS_END_AT_ONCE: Duration = Duration::from_millis(20);
+
 /// A trial with its number, in its current state.
 enum TrialState<E: Engine> {
     None,
@@ -26,6 +34,8 @@ enum TrialState<E: Engine> {
     /// Armed, or running when `started`.
     Active(Box<ActiveTrial<E>>),
     Finished(Box<Finished>),
+    /// Given up, because its workers did not end. They still hold the engine's queues.
+    Stuck(Box<ActiveTrial<E>>),
 }
 
 /// A trial whose workers are launched.
@@ -38,6 +48,8 @@ struct ActiveTrial<E: Engine> {
     host: HostWatch,
     /// True when the controller was notified that all packets are sent.
     told_sent: bool,
+    /// Since when its workers have been told to end, and why.
+    ending: Option<(Instant, Ended)>,
 }
 
 /// The answer to a request: immediate, or at the end of the trial.
@@ -102,7 +114,7 @@ impl<E: Engine> Agent<E> {
             TrialState::None => AgentState::Idle,
             TrialState::Prepared(..) => AgentState::Prepared,
             TrialState::Active(trial) if !trial.started => AgentState::Armed,
-            TrialState::Active(_) => AgentState::Running,
+            TrialState::Active(_) | TrialState::Stuck(_) => AgentState::Running,
             TrialState::Finished(_) => AgentState::Finished,
         }
     }
@@ -254,6 +266,7 @@ impl<E: Engine> Agent<E> {
                 drainer: None,
                 host: HostWatch::begin(&self.quota, self.interrupts),
                 told_sent: false,
+                ending: None,
             };
             self.trial = TrialState::Active(Box::new(active));
         }
@@ -294,11 +307,13 @@ impl<E: Engine> Agent<E> {
                     self.engine.expect(&mut trial.active, sent_per_lcore, sending);
                 }
                 trial.drainer = drainer.filter(|_| self.engine.received(&trial.active).is_some());
-                if trial.drainer.is_none() {
+                if trial.drainer.is_none() && trial.ending.is_none() {
                     self.engine.stop(&mut trial.active);
+                    trial.ending = Some((Instant::now(), Ended::Stopped));
                 }
                 return Ok(Answer::WhenFinished);
             }
+            TrialState::Stuck(_) => return Err(failed(&STUCK)),
             TrialState::None | TrialState::Finished(_) => {}
         }
         self.now()
@@ -325,14 +340,22 @@ impl<E: Engine> Agent<E> {
                 Vec::new()
             }
             TrialState::None | TrialState::Finished(_) => Vec::new(),
+            TrialState::Stuck(_) => self.look(),
         }
     }
 
     /// Monitors the running trial: takes a sample when one is due, and detects the end.
     pub(crate) fn look(&mut self) -> Vec<Event> {
-        let TrialState::Active(trial) = &mut self.trial else {
-            self.engine.background_work(None);
-            return Vec::new();
+        let trial = match &mut self.trial {
+            TrialState::Active(trial) => trial,
+            TrialState::Stuck(_) => {
+                self.look_at_stuck();
+                return Vec::new();
+            }
+            TrialState::None | TrialState::Prepared(..) | TrialState::Finished(_) => {
+                self.engine.background_work(None);
+                return Vec::new();
+            }
         };
         self.engine.background_work(Some(&mut trial.active));
         if !trial.started {
@@ -343,13 +366,15 @@ impl<E: Engine> Agent<E> {
         self.engine.look(&mut trial.active, now);
         let is_over = self.engine.is_over(&trial.active);
         // An engine may wait for its last packets as well: the reason is that they came.
-        if let Some(drainer) = &mut trial.drainer {
+        if trial.ending.is_none()
+            && let Some(drainer) = &mut trial.drainer
+        {
             let received = self.engine.received(&trial.active).unwrap_or_default();
             if let Some(ended) = drainer.look(now, &received) {
                 return self.finish(ended);
             }
         }
-        if is_over {
+        if is_over || trial.ending.is_some_and(|(since, _)| since.elapsed() >= WORKERS_END) {
             return self.finish(Ended::Stopped);
         }
         if !trial.told_sent
@@ -367,16 +392,49 @@ impl<E: Engine> Agent<E> {
         vec![sample(&mut self.engine, trial)]
     }
 
-    /// Ends the workers, takes the final sample, and keeps the report.
+    /// Gives up a trial whose workers do not end; the agent cannot run another one before they have.
+    fn give_up(&mut self) -> Vec<Event> {
+        let TrialState::Active(trial) = std::mem::replace(&mut self.trial, TrialState::None) else {
+            return Vec::new();
+        };
+        let number = trial.trial;
+        tracing::error!(trial = number, "{STUCK}");
+        self.trial = TrialState::Stuck(trial);
+        vec![Event::Failed(TrialFailed { trial: number, message: STUCK.to_owned() })]
+    }
+
+    /// Discards a trial that was given up once its workers have ended after all.
+    fn look_at_stuck(&mut self) {
+        let TrialState::Stuck(trial) = &mut self.trial else { return };
+        if !self.engine.is_over(&trial.active) {
+            return self.engine.background_work(Some(&mut trial.active));
+        }
+        if let TrialState::Stuck(trial) = std::mem::replace(&mut self.trial, TrialState::None)
+            && let Err(error) = self.engine.finish(trial.active, Ended::Stopped)
+        {
+            tracing::error!(%error, "the trial that was given up ended badly");
+        }
+    }
+
+    /// Ends the workers. Once they have ended, takes the final sample and keeps the report. Workers that are
+    /// inside a call which does not return get [`WORKERS_END`], during which the agent goes on serving; then the
+    /// trial is given up.
     fn finish(&mut self, ended: Ended) -> Vec<Event> {
+        let TrialState::Active(trial) = &mut self.trial else { return Vec::new() };
+        let (since, ended) = *trial.ending.get_or_insert_with(|| {
+            self.engine.stop(&mut trial.active);
+            (Instant::now(), ended)
+        });
+        while !self.engine.is_over(&trial.active) && since.elapsed() < WORKERS_END_AT_ONCE {
+            std::thread::yield_now();
+        }
+        if !self.engine.is_over(&trial.active) {
+            return if since.elapsed() < WORKERS_END { Vec::new() } else { self.give_up() };
+        }
         let TrialState::Active(trial) = std::mem::replace(&mut self.trial, TrialState::None) else {
             return Vec::new();
         };
         let mut trial = *trial;
-        self.engine.stop(&mut trial.active);
-        while !self.engine.is_over(&trial.active) {
-            std::thread::yield_now();
-        }
         let host = trial.host.report();
         let last = sample(&mut self.engine, &mut trial);
         let ActiveTrial { trial, active, drainer, .. } = trial;
@@ -396,6 +454,11 @@ impl<E: Engine> Agent<E> {
         }
     }
 }
+
+/// Why a trial is given up.
+const STUCK: &str = "the trial's workers did not end after they were told to: a call of the port's driver or of \
+    the kernel does not return; check that the port's link is up and that its queueing discipline sends, or end this \
+    agent with SIGKILL";
 
 /// What engine and agent measure now.
 fn sample<E: Engine>(engine: &mut E, trial: &mut ActiveTrial<E>) -> Event {

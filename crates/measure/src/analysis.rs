@@ -61,19 +61,36 @@ struct Extents {
     max: u32,
 }
 
+/// Flows that a receiver without a specification has memory for at once: 1 MiB.
+const FIRST_FLOWS: u32 = if cfg!(miri) { 16 } else { 1 << 14 };
+/// Flows by which it extends its table: 64 KiB.
+const MORE_FLOWS: u32 = 1024;
+
+/// A table of `flows` rows. A receiver that extends it reserves addresses, not memory, for all flows that there
+/// can be, so that no row moves; where the system refuses that, they do.
+fn table<T: Clone>(row: T, flows: u32, extends: bool) -> Vec<T> {
+    let mut rows = Vec::new();
+    if extends && !cfg!(miri) {
+        let _ = rows.try_reserve_exact(MAX_FLOWS as usize);
+    }
+    rows.resize(flows as usize, row);
+    rows
+}
+
 impl Analysis {
     /// An empty analysis.
     pub fn new(expect: Expect) -> Self {
+        let learning = expect == Expect::Anything;
         let (tag, flows) = match expect {
             Expect::Trial { tag, flows } => (Some(tag), flows.min(MAX_FLOW_IDS)),
-            Expect::Anything => (None, 0),
+            Expect::Anything => (None, FIRST_FLOWS),
         };
         Self {
             tag,
             previous_tag: None,
-            learning: expect == Expect::Anything,
-            flows: vec![FlowState::default(); flows as usize],
-            joined: Vec::new(),
+            learning,
+            flows: table(FlowState::default(), flows, learning),
+            joined: table(0, if learning { flows } else { 0 }, learning),
             log: GapLog::default(),
             counters: ReceiveCounters::default(),
             foreign: ForeignFrames::default(),
@@ -180,18 +197,22 @@ impl Analysis {
         if !self.learning || self.previous_tag == Some(tag) {
             return false;
         }
-        self.closed_gaps = self.sequence_gaps();
-        self.flows.fill(FlowState::default());
-        self.log = GapLog::default();
+        // Frames wait meanwhile: nothing is allocated, and nothing is done for the first tag.
+        if self.tag.is_some() {
+            self.closed_gaps = self.sequence_gaps();
+            self.flows.fill(FlowState::default());
+            self.log.reset();
+        }
         self.previous_tag = self.tag.replace(tag);
         true
     }
 
+    /// While learning: extends the flow table, which has room for it, by as little as frames can wait for.
     #[cold]
     fn grow(&mut self, flow: u32) -> bool {
         let possible = self.learning && flow < MAX_FLOWS;
         if possible {
-            let flows = (flow + 1).next_power_of_two().max(1024) as usize;
+            let flows = (flow + 1).next_multiple_of(MORE_FLOWS) as usize;
             self.flows.resize(flows, FlowState::default());
             self.joined.resize(flows, 0);
         }
@@ -255,11 +276,6 @@ impl Analysis {
     /// Frames too late to distinguish a first copy from a duplicate.
     pub fn beyond_memory(&self) -> u64 {
         self.beyond_memory
-    }
-
-    /// The number of flows; `None` on a receiver that does not know it.
-    pub fn expected_flows(&self) -> Option<u32> {
-        (!self.learning).then_some(self.flows.len() as u32)
     }
 
     /// Foreign frames, by kind.

@@ -204,18 +204,7 @@ pub struct Losses {
 
 impl Default for Losses {
     fn default() -> Self {
-        Self {
-            clock: SenderClock::default(),
-            base: None,
-            table: free_table(),
-            level: 0,
-            old: (free_table(), 0),
-            used: 0,
-            zeros: 0,
-            moved: SLOTS,
-            last: (Span::default(), 0),
-            unplaced: 0,
-        }
+        Self { table: free_table(), old: (free_table(), 0), ..Self::without_tables() }
     }
 }
 
@@ -231,6 +220,34 @@ pub(super) struct Placed {
 }
 
 impl Losses {
+    fn without_tables() -> Self {
+        Self {
+            clock: SenderClock::default(),
+            base: None,
+            table: Box::default(),
+            level: 0,
+            old: (Box::default(), 0),
+            used: 0,
+            zeros: 0,
+            moved: SLOTS,
+            last: (Span::default(), 0),
+            unplaced: 0,
+        }
+    }
+
+    /// Forgets all losses and the sender's clock, in the memory that the tables have.
+    pub(super) fn reset(&mut self) {
+        let (mut table, mut old) = (std::mem::take(&mut self.table), std::mem::take(&mut self.old.0));
+        if self.used > 0 {
+            table.fill(FREE);
+        }
+        // Its slots are free until the first exchange, and once all of them have moved.
+        if self.moved < SLOTS {
+            old[self.moved..].fill(FREE);
+        }
+        *self = Self { table, old: (old, 0), ..Self::without_tables() };
+    }
+
     /// The receiver's ticks from which on the sender's clock must be [followed](Self::follow).
     #[inline(always)]
     pub(super) fn clock_due(&self) -> u64 {

@@ -275,7 +275,8 @@ fn collect(
     jobs.join_senders(&mut setup.tx);
     let (sent, receive) = (std::mem::take(&mut jobs.sent), std::mem::take(&mut jobs.receive));
     let (reflect, intended_pps) = (std::mem::take(&mut jobs.reflect), jobs.intended_pps);
-    let (mut sending, mut receiving, mut reflecting) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut sending, mut receiving, mut reflecting) =
+        (Vec::<TransmitOutcome>::new(), Vec::new(), Vec::new());
     for (lcore, left, _) in sent {
         report.detail.lcores.push(lcore.0);
         let (outcome, time) = left?;
@@ -301,7 +302,10 @@ fn collect(
     // The loops have ended: their ticks are converted to time by the frequency measured up to now.
     report.notes.extend(setup.recalibrate());
     let tick_hz = setup.tick_hz();
-    let began = sending.iter().map(|outcome: &TransmitOutcome| outcome.began).min();
+    for (outcome, time) in sending.iter_mut().zip(&report.workers) {
+        outcome.blocked = outcome.waited_for_port(time, tick_hz);
+    }
+    let began = sending.iter().map(|outcome| outcome.began).min();
     let sent_until = sending.iter().map(|outcome| outcome.ended).max();
     let own_sending = began.zip(sent_until).map(|(began_ticks, ended_ticks)| SendingTimes {
         tick_hz,

@@ -27,6 +27,8 @@ const TOKEN: &str = "correct horse battery staple";
 /// An engine that needs no looks, and counts those that it gets.
 struct Still {
     looks: Rc<Cell<u64>>,
+    /// True while its worker is inside a call that does not return.
+    stuck: Rc<Cell<bool>>,
     requirements: Requirements,
 }
 
@@ -105,7 +107,7 @@ impl Engine for Still {
     }
 
     fn is_over(&self, trial: &Trial) -> bool {
-        trial.is_over
+        trial.is_over && !self.stuck.get()
     }
 
     fn finish(&mut self, trial: Trial, ended: Ended) -> Result<Finished, EngineError> {
@@ -117,8 +119,35 @@ impl Engine for Still {
 struct Wire(BufReader<TcpStream>);
 
 impl Wire {
+    /// A session with the agent at that address.
+    async fn connect(address: SocketAddr) -> Self {
+        let mut wire = Self(BufReader::new(TcpStream::connect(address).await.unwrap()));
+        wire.ask(Command::Hello(Hello { protocol: PROTOCOL_VERSION, token: TOKEN.to_owned() })).await;
+        wire
+    }
+
+    /// Takes a trial up to its start.
+    async fn run_trial(&mut self) {
+        let spec = TrialSpec {
+            trial: 3,
+            work: Work::Watch(WatchWork {}),
+            sample_interval_ms: 60_000,
+            orphan_ms: 600_000,
+            interrupts: false,
+        };
+        assert_eq!(self.ask(Command::Prepare(Box::new(spec))).await["state"], "prepared");
+        assert_eq!(self.ask(Command::Arm).await["state"], "armed");
+        assert_eq!(self.ask(Command::Start(Start::default())).await["state"], "running");
+    }
+
     /// The result of a request; events before it are left out.
     async fn ask(&mut self, command: Command) -> Value {
+        self.exchange(command).await.1["result"].take()
+    }
+
+    /// The events before the reply to a request, and the reply.
+    async fn exchange(&mut self, command: Command) -> (Vec<Value>, Value) {
+        let mut events = Vec::new();
         let request = serde_json::to_string(&Request { id: 1, command }).unwrap() + "\n";
         self.0.get_mut().write_all(request.as_bytes()).await.unwrap();
         loop {
@@ -126,16 +155,22 @@ impl Wire {
             assert_ne!(self.0.read_line(&mut line).await.unwrap(), 0, "the agent closed the connection");
             let said: Value = serde_json::from_str(&line).unwrap();
             if said["id"] == 1 {
-                return said["result"].clone();
+                return (events, said);
             }
+            events.push(said);
         }
     }
 }
 
-#[tokio::test]
-async fn an_engine_that_needs_no_looks_sleeps_through_its_trial_and_stops_when_asked() {
-    let looks = Rc::new(Cell::new(0));
-    let engine = Still { looks: Rc::clone(&looks), requirements: Requirements::default() };
+/// Serves an agent that counts its looks, has a worker that may be stuck, and is told to shut down at the
+/// end of `controller`.
+async fn served_while<F: Future<Output = ()>>(
+    looks: &Rc<Cell<u64>>,
+    stuck: &Rc<Cell<bool>>,
+    controller: impl FnOnce(SocketAddr) -> F,
+) {
+    let engine =
+        Still { looks: Rc::clone(looks), stuck: Rc::clone(stuck), requirements: Requirements::default() };
     let identity = Identity { program: "still 1".to_owned(), host: machine() };
     let mut agent = Agent::new(engine, identity, 600_000);
     let config = AgentConfig {
@@ -145,30 +180,50 @@ async fn an_engine_that_needs_no_looks_sleeps_through_its_trial_and_stops_when_a
         metrics: None,
     };
     let (announce, announced) = oneshot::channel();
-    let controller = async {
-        let stream = TcpStream::connect(announced.await.unwrap()).await.unwrap();
-        let mut wire = Wire(BufReader::new(stream));
-        wire.ask(Command::Hello(Hello { protocol: PROTOCOL_VERSION, token: TOKEN.to_owned() })).await;
-        let spec = TrialSpec {
-            trial: 3,
-            work: Work::Watch(WatchWork {}),
-            sample_interval_ms: 60_000,
-            orphan_ms: 600_000,
-            interrupts: false,
-        };
-        assert_eq!(wire.ask(Command::Prepare(Box::new(spec))).await["state"], "prepared");
-        assert_eq!(wire.ask(Command::Arm).await["state"], "armed");
+    let served = serve(&mut agent, config, |address| announce.send(address).unwrap());
+    let (served, ()) = tokio::join!(served, async { controller(announced.await.unwrap()).await });
+    served.unwrap();
+}
+
+#[tokio::test]
+async fn an_engine_that_needs_no_looks_sleeps_through_its_trial_and_stops_when_asked() {
+    let (looks, stuck) = (Rc::default(), Rc::default());
+    served_while(&looks, &stuck, async |address| {
+        let mut wire = Wire::connect(address).await;
         let begun = Instant::now();
-        assert_eq!(wire.ask(Command::Start(Start::default())).await["state"], "running");
+        wire.run_trial().await;
         sleep(4 * LOOK_IDLE).await;
         assert_eq!(wire.ask(Command::Stop(Stop::default())).await["state"], "finished");
-        // One with each of the two requests, else in intervals, which are longer on a busy machine.
+        // One with each of the requests, else in intervals, which are longer on a busy machine.
         let most = 2 + begun.elapsed().as_millis() / LOOK_IDLE.as_millis();
         assert!(u128::from(looks.get()) <= most, "{} looks, at most {most}", looks.get());
         assert_eq!(wire.ask(Command::Report).await["report"]["trial"], 3);
         wire.ask(Command::Shutdown).await;
-    };
-    let served = serve(&mut agent, config, |address| announce.send(address).unwrap());
-    let (served, ()) = tokio::join!(served, controller);
-    served.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_trial_whose_worker_does_not_end_is_given_up_and_the_agent_goes_on_serving() {
+    let (looks, stuck) = (Rc::default(), Rc::new(Cell::new(true)));
+    served_while(&looks, &stuck, async |address| {
+        let mut wire = Wire::connect(address).await;
+        wire.run_trial().await;
+        let (events, reply) = wire.exchange(Command::Stop(Stop::default())).await;
+        assert_eq!(reply["error"]["code"], "failed", "{reply}");
+        let said = events.iter().map(Value::to_string).collect::<String>();
+        assert!(said.contains("does not return") && said.contains("\"trial\":3"), "{said}");
+        // It answers, and refuses what needs the worker.
+        assert_eq!(wire.ask(Command::Ping).await["state"], "running");
+        let (_, again) = wire.exchange(Command::Stop(Stop::default())).await;
+        assert!(again["error"]["message"].as_str().is_some_and(|text| text.contains("SIGKILL")), "{again}");
+        stuck.set(false);
+        while wire.ask(Command::Ping).await["state"] != "idle" {
+            sleep(LOOK_RUNNING).await;
+        }
+        wire.run_trial().await;
+        assert_eq!(wire.ask(Command::Stop(Stop::default())).await["state"], "finished");
+        wire.ask(Command::Shutdown).await;
+    })
+    .await;
 }

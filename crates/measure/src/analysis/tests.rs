@@ -170,6 +170,23 @@ fn a_receiver_that_learns_follows_a_new_sender() {
 }
 
 #[test]
+fn a_receiver_that_learns_extends_its_flows_where_they_lie() {
+    let mut analysis = Analysis::new(Expect::Anything);
+    let (rows, log) = (analysis.flows.as_ptr(), analysis.log.gaps_address());
+    let flows = if cfg!(miri) { 40 } else { FIRST_FLOWS + 2 * MORE_FLOWS + 5 };
+    for tag in [1, 2, 3] {
+        for frame in frames(flows, tag, 2 * flows) {
+            see(&mut analysis, &frame, 10_000);
+        }
+    }
+    assert_eq!(analysis.counters(1.0).packets, u64::from(6 * flows));
+    assert_eq!((analysis.flows(1).count(), analysis.sequence_gaps()), (flows as usize, 0));
+    assert_eq!(analysis.log.gaps_address(), log);
+    // Miri counts each reserved byte as one in use.
+    assert!(cfg!(miri) || analysis.flows.as_ptr() == rows);
+}
+
+#[test]
 fn lcores_merge_to_the_same_account() {
     let count = if cfg!(miri) { 200 } else { 800 };
     let all = frames(8, 1, count);

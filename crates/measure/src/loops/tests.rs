@@ -3,6 +3,7 @@
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{Profile, StageRates};
 use linerate_wire::report::Ended;
+use linerate_wire::time::WorkerTime;
 
 use super::counters::{ReceiveBlock, TransmitBlock};
 use super::memory_link::{Fate, SteppingClock, link};
@@ -193,6 +194,43 @@ fn a_load_the_port_does_not_carry_is_accounted_for() {
     // The queue is full after a tenth of the time.
     let full = duration_ns * 9 / 10;
     assert!((full - 100_000..full + STEP_NS).contains(&sent.blocked), "{sent:?}");
+}
+
+#[test]
+fn a_call_that_waits_for_the_port_counts_as_blocked_and_the_end_is_the_real_one() {
+    // The port takes every burst, and from the tenth packet on after 20 ms only: 1,000 packets a second for
+    // 100 ms, of a clock that shows nanoseconds.
+    let clock = SteppingClock::new(STEP_NS);
+    let slow = clock.clone();
+    let (mut sender, _receiver) = plain_link(|n| {
+        if n >= 10 && n % 2 == 0 {
+            slow.advance(20_000_000);
+        }
+        Fate::Deliver
+    });
+    let plan = plan(1, Some(1e3), None, Some(100_000_000));
+    let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
+    assert_eq!((sent.limit, sent.blocked), (Some(Ended::Duration), 0), "{sent:?}");
+    assert_eq!(sent.counters.packets + sent.unsent + sent.forgone, 100, "{sent:?}");
+    assert!(sent.ended - sent.began > 110_000_000, "the last call returned after the deadline: {sent:?}");
+    let fast = sent.ended - sent.began - sent.long_calls;
+    assert!((9_000_000..20_000_000).contains(&fast), "{fast} of {sent:?}");
+
+    // A thread that slept in its calls waited for its port; one that had no CPU did not.
+    let time = |off_cpu_s, waited_s| WorkerTime { off_cpu_s, waited_s, ..WorkerTime::default() };
+    let waited = |time: WorkerTime| {
+        TransmitOutcome { blocked: 3, long_calls: 1_000, ..sent.clone() }.waited_for_port(&time, 1_000)
+    };
+    for (off_cpu_s, waited_s, expected) in [
+        (1.0, Some(0.0), 1_003),
+        (7.0, Some(0.0), 1_003),
+        (1.0, Some(0.25), 753),
+        (0.4, Some(0.0), 403),
+        (2.0, Some(2.0), 3),
+        (1.0, None, 3),
+    ] {
+        assert_eq!(waited(time(off_cpu_s, waited_s)), expected, "{off_cpu_s} {waited_s:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use linerate_wire::counters::TransmitCounters;
 use linerate_wire::report::Ended;
+use linerate_wire::time::WorkerTime;
 
 use super::counters::TransmitBlock;
 use super::own_frames::OwnFrames;
@@ -44,6 +45,9 @@ pub struct TransmitOutcome {
     pub unsent: u64,
     /// Ticks during which packets waited for the port, or for a buffer because the port held all of them.
     pub blocked: u64,
+    /// Ticks of long calls of the port that took all packets: some drivers wait in them until the kernel has
+    /// room. Also time in which the thread had no CPU; see [`waited_for_port`](Self::waited_for_port).
+    pub long_calls: u64,
     /// Ticks during which no packet was due.
     pub idle: u64,
     /// Longest time between two polls while no packet was due, in ticks.
@@ -53,6 +57,25 @@ pub struct TransmitOutcome {
     /// The limit that ended the loop; `None`: the stop signal did.
     pub limit: Option<Ended>,
 }
+
+impl TransmitOutcome {
+    /// Ticks during which packets waited for the port, in a call of it or outside, by a clock of `tick_hz`.
+    /// Of the long calls, only the time counts in which the thread slept, which is known from its CPU `time`:
+    /// on a CPU it worked, and in wait for a CPU it was held up by other threads. None of it counts where the
+    /// kernel does not tell the two apart.
+    pub fn waited_for_port(&self, time: &WorkerTime, tick_hz: u64) -> u64 {
+        let ticks = |seconds: f64| (seconds * tick_hz as f64) as u64;
+        let asleep = time.waited_s.map_or(0, |waited_s| {
+            let asleep = ticks((time.off_cpu_s - waited_s).max(0.0));
+            asleep.min(self.long_calls.saturating_sub(ticks(waited_s)))
+        });
+        self.blocked + asleep
+    }
+}
+
+/// Time in seconds after which a call of the port is long. Drivers write to a ring in microseconds, or have
+/// the kernel send a burst in tens of them.
+const LONG_CALL_S: f64 = 100e-6;
 
 /// Age in seconds at which the send time of a waiting frame is renewed.
 const STAMP_AGE_S: f64 = 1e-6;
@@ -80,16 +103,15 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
     let mut built = 0;
     let stamp_age = (clock.tick_hz() as f64 * STAMP_AGE_S) as u64;
     let mut stamped = began;
-    let mut blocked = Stopwatch::default();
     let mut idle = IdleTime::new(clock);
-    let mut departures = Departures::default();
-    let mut totals = TransmitCounters::default();
+    let mut offers = Offers::new(clock);
     let mut burst = Q::Burst::default();
 
     let (ended, limit) = loop {
         let now = clock.ticks();
+        offers.look(now);
         if now >= deadline {
-            break (deadline, Some(Ended::Duration));
+            break (deadline.max(offers.returned), Some(Ended::Duration));
         }
         if signal.calls() {
             if signal.stopped() {
@@ -97,7 +119,8 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
             }
             signal.send_waiting(queue);
         }
-        if burst.is_empty() {
+        let is_new = burst.is_empty();
+        if is_new {
             let due = pacer.as_mut().map_or(plan.burst as u64, |pacer| pacer.due(now)).min(plan.burst as u64);
             if due == 0 {
                 idle.look(now);
@@ -112,9 +135,8 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
             let count = due.min(wanted - built) as usize;
             let count = plan.source.build(queue, &mut burst, count, now) as u64;
             if count == 0 {
-                totals.no_mbuf += 1;
-                blocked.start(now);
-                published.publish(&totals);
+                offers.without_buffers(now);
+                published.publish(&offers.totals);
                 clock.relax();
                 continue;
             }
@@ -123,52 +145,119 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
                 pacer.took(count);
             }
             stamped = now;
-            let accepted = send(queue, &mut burst, &mut totals);
-            departures.at(now, accepted);
-            if has_ceilings {
-                left(&mut pacer, clock, accepted);
-            }
-            if burst.is_empty() {
-                blocked.stop(now);
-            } else {
-                blocked.start(now);
-                totals.queue_full += 1;
-            }
-        } else {
-            if now.saturating_sub(stamped) > stamp_age {
-                plan.source.restamp(&mut burst, now);
-                stamped = now;
-            }
-            let accepted = send(queue, &mut burst, &mut totals);
-            if accepted == 0 {
-                clock.relax();
-                continue;
-            }
-            departures.at(now, accepted);
-            if has_ceilings {
-                left(&mut pacer, clock, accepted);
-            }
-            if burst.is_empty() {
-                blocked.stop(now);
-            }
+        } else if now.saturating_sub(stamped) > stamp_age {
+            plan.source.restamp(&mut burst, now);
+            stamped = now;
         }
-        published.publish(&totals);
+        let accepted = offers.offer(queue, &mut burst, now, is_new);
+        if accepted == 0 && !is_new {
+            clock.relax();
+            continue;
+        }
+        if has_ceilings {
+            left(&mut pacer, clock, accepted);
+        }
+        published.publish(&offers.totals);
     };
-    published.publish(&totals);
-    blocked.stop(ended);
+    published.publish(&offers.totals);
+    offers.blocked.stop(ended);
     idle.end(ended);
-    let forgone = pacer.map_or(0, |pacer| pacer.scheduled_before(ended).min(wanted).saturating_sub(built));
+    // No packet was due after the deadline, also where a call of the port returned later.
+    let scheduled = pacer.map_or(0, |pacer| pacer.scheduled_before(ended.min(deadline)));
     TransmitOutcome {
-        counters: totals,
+        counters: offers.totals,
         began,
         ended,
-        forgone,
+        forgone: scheduled.min(wanted).saturating_sub(built),
         unsent: burst.len() as u64,
-        blocked: blocked.ticks,
+        blocked: offers.blocked.ticks,
+        long_calls: offers.long_calls,
         idle: idle.ticks,
         longest_gap: idle.longest,
-        departures: departures.intervals,
+        departures: offers.departures.intervals,
         limit,
+    }
+}
+
+/// What a transmitting loop has offered to its port, and how the port took it.
+#[derive(Debug)]
+struct Offers {
+    totals: TransmitCounters,
+    departures: Departures,
+    /// Time during which frames waited for the port, or for a buffer.
+    blocked: Stopwatch,
+    /// Ticks of long calls beyond those of the stopwatch.
+    long_calls: u64,
+    /// Ticks at which the last long call had returned.
+    returned: u64,
+    /// Ticks after which a call is long, and at which the present one is; `u64::MAX` without a call.
+    long: u64,
+    long_at: u64,
+}
+
+impl Offers {
+    fn new(clock: &impl Clock) -> Self {
+        Self {
+            totals: TransmitCounters::default(),
+            departures: Departures::default(),
+            blocked: Stopwatch::default(),
+            long_calls: 0,
+            returned: 0,
+            long: (clock.tick_hz() as f64 * LONG_CALL_S) as u64,
+            long_at: u64::MAX,
+        }
+    }
+
+    /// Looks at the time that has passed since the last offer: the loop reads the clock in each round, not
+    /// after each call.
+    #[inline(always)]
+    fn look(&mut self, now: u64) {
+        let long_at = std::mem::replace(&mut self.long_at, u64::MAX);
+        if now >= long_at {
+            self.note_long_call(now, long_at - self.long);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_long_call(&mut self, now: u64, offered: u64) {
+        if !self.blocked.is_running() {
+            self.long_calls += now - offered;
+        }
+        self.returned = now;
+    }
+
+    /// Offers the burst to the port, counts what it accepts, and returns the number of frames. `is_new`: it is
+    /// offered for the first time.
+    #[inline(always)]
+    fn offer<Q: TransmitQueue>(
+        &mut self,
+        queue: &mut Q,
+        burst: &mut Q::Burst,
+        now: u64,
+        is_new: bool,
+    ) -> u64 {
+        let offered_bytes = burst.bytes();
+        let accepted = queue.transmit(burst) as u64;
+        self.totals.packets += accepted;
+        self.totals.bytes += offered_bytes - burst.bytes();
+        if accepted > 0 {
+            self.long_at = now.saturating_add(self.long);
+            self.departures.at(now, accepted);
+        }
+        if burst.is_empty() {
+            self.blocked.stop(now);
+        } else {
+            self.blocked.start(now);
+            self.totals.queue_full += u64::from(is_new);
+        }
+        accepted
+    }
+
+    /// Counts frames that are due and for which the port left no buffer.
+    fn without_buffers(&mut self, now: u64) {
+        self.totals.no_mbuf += 1;
+        self.blocked.start(now);
     }
 }
 
@@ -183,6 +272,10 @@ impl Stopwatch {
     #[inline(always)]
     fn start(&mut self, now: u64) {
         self.since.get_or_insert(now);
+    }
+
+    fn is_running(&self) -> bool {
+        self.since.is_some()
     }
 
     #[inline(always)]
@@ -237,9 +330,6 @@ struct Departures {
 impl Departures {
     #[inline(always)]
     fn at(&mut self, now: u64, packets: u64) {
-        if packets == 0 {
-            return;
-        }
         if let Some(last) = self.last.replace(now) {
             self.intervals.record_times(now.saturating_sub(last), 1);
         }
@@ -257,14 +347,4 @@ fn left(pacer: &mut Option<Pacer>, clock: &impl Clock, accepted: u64) {
     if let Some(pacer) = pacer {
         pacer.left(clock.ticks(), accepted);
     }
-}
-
-/// Offers the burst to the port and counts what it accepts.
-#[inline(always)]
-fn send<Q: TransmitQueue>(queue: &mut Q, burst: &mut Q::Burst, totals: &mut TransmitCounters) -> u64 {
-    let offered_bytes = burst.bytes();
-    let accepted = queue.transmit(burst) as u64;
-    totals.packets += accepted;
-    totals.bytes += offered_bytes - burst.bytes();
-    accepted
 }

@@ -109,3 +109,80 @@ fn what_other_flows_have_overwritten_counts_as_unknown() {
     assert_eq!(old.arrive(1, 0, SENT, &mut log), Arrival::BeyondMemory);
     assert_eq!(new.arrive(2 * LOG_GAPS - 1, 1, SENT, &mut log), Arrival::Reordered { extent: 1 });
 }
+
+/// These numbers, those for which `is_late` holds behind so many others that `open` of them are missing all
+/// the time.
+fn late(numbers: u32, open: u32, is_late: impl Fn(u32) -> bool) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..numbers).collect();
+    order.sort_by_key(|number| number + if is_late(*number) { 2 * open } else { 0 });
+    order
+}
+
+#[test]
+fn late_frames_of_a_longer_path_are_found_however_many_gaps_are_newer() {
+    let (flows, numbers) = if cfg!(miri) { (2, 61) } else { (3, 30_001u32) };
+    for open in [1, 3, 5, 100, 2_000, 7_000] {
+        if numbers <= 2 * open {
+            continue;
+        }
+        let mut log = GapLog::default();
+        let mut states = vec![FlowState::default(); flows as usize];
+        let mut extents = 0;
+        for number in late(numbers, open, |number| number % 2 == 1) {
+            for (flow, state) in (0..).zip(&mut states) {
+                let arrival = state.arrive(number, flow, SENT, &mut log);
+                match arrival {
+                    Arrival::InOrder => assert_eq!(number % 2, 0),
+                    Arrival::Reordered { .. } => extents += 1,
+                    // The first search of a flow ends before it is there; the next one goes on from its end.
+                    Arrival::BeyondMemory => assert!(open > 4096 && number < 8, "{number} of {open} gaps"),
+                    Arrival::Duplicate => panic!("{number}, {open} gaps open: the first copy is a duplicate"),
+                }
+                // A second copy is one wherever it stands.
+                if number % 7 < 2 && arrival != Arrival::BeyondMemory {
+                    let again = state.arrive(number, flow, SENT, &mut log);
+                    assert_eq!(again, Arrival::Duplicate, "{number}, {open} gaps open");
+                }
+            }
+        }
+        for state in &states {
+            assert_eq!((state.received(), state.next()), (u64::from(numbers), u64::from(numbers)), "{open}");
+            assert_eq!(state.reordered(), u64::from(numbers / 2), "{open}");
+        }
+        assert!(extents >= (numbers / 2 - 4) * flows, "{extents} of {open} gaps");
+    }
+}
+
+#[test]
+fn a_search_from_the_last_one_does_not_pass_what_was_forgotten() {
+    let (mut flow, mut log) = (FlowState::default(), GapLog::default());
+    let mut see = |number| flow.arrive(number, 0, SENT, &mut log);
+    for number in (0..20).step_by(2) {
+        see(number);
+    }
+    assert_eq!(see(3), Arrival::Reordered { extent: 8 });
+    // A gap too long to be remembered as a whole, and shorter ones.
+    for number in (1_000_000..1_000_020).step_by(2) {
+        see(number);
+    }
+    assert_eq!([see(500), see(3), see(500)], [Arrival::BeyondMemory; 3]);
+    assert_eq!([see(1_000_001), see(1_000_001)], [Arrival::Reordered { extent: 12 }, Arrival::Duplicate]);
+}
+
+#[test]
+fn a_log_that_was_reset_has_no_gaps_and_no_losses() {
+    let mut log = GapLog::default();
+    for _ in 0..3 {
+        let mut flow = FlowState::default();
+        let found: Vec<Arrival> =
+            [0, 2, 4, 6, 8, 10, 12, 1, 1, 3].map(|number| flow.arrive(number, 0, SENT, &mut log)).to_vec();
+        assert_eq!(
+            found[7..],
+            [Arrival::Reordered { extent: 6 }, Arrival::Duplicate, Arrival::Reordered { extent: 6 }]
+        );
+        let lost: i64 = log.losses.placed().0.iter().map(|placed| placed.packets).sum();
+        assert_eq!(lost, 4);
+        log.reset();
+        assert_eq!(log.losses.placed().0, []);
+    }
+}
