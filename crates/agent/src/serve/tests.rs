@@ -214,11 +214,11 @@ async fn a_trial_whose_worker_does_not_end_is_given_up_and_the_agent_goes_on_ser
         let said = events.iter().map(Value::to_string).collect::<String>();
         assert!(said.contains("does not return") && said.contains("\"trial\":3"), "{said}");
         // It answers, and refuses what needs the worker.
-        assert_eq!(wire.ask(Command::Ping).await["state"], "running");
+        assert_eq!(wire.ask(Command::Ping).await["pong"]["state"], "running");
         let (_, again) = wire.exchange(Command::Stop(Stop::default())).await;
         assert!(again["error"]["message"].as_str().is_some_and(|text| text.contains("SIGKILL")), "{again}");
         stuck.set(false);
-        while wire.ask(Command::Ping).await["state"] != "idle" {
+        while wire.ask(Command::Ping).await["pong"]["state"] == "running" {
             sleep(LOOK_RUNNING).await;
         }
         wire.run_trial().await;
