@@ -303,7 +303,7 @@ fn collect(
     report.notes.extend(setup.recalibrate());
     let tick_hz = setup.tick_hz();
     for (outcome, time) in sending.iter_mut().zip(&report.workers) {
-        outcome.blocked = outcome.waited_for_port(time, tick_hz);
+        outcome.count_sleep(time, tick_hz);
     }
     let began = sending.iter().map(|outcome| outcome.began).min();
     let sent_until = sending.iter().map(|outcome| outcome.ended).max();

@@ -212,24 +212,27 @@ fn a_call_that_waits_for_the_port_counts_as_blocked_and_the_end_is_the_real_one(
     let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());
     assert_eq!((sent.limit, sent.blocked), (Some(Ended::Duration), 0), "{sent:?}");
     assert_eq!(sent.counters.packets + sent.unsent + sent.forgone, 100, "{sent:?}");
-    assert!(sent.ended - sent.began > 110_000_000, "the last call returned after the deadline: {sent:?}");
-    let fast = sent.ended - sent.began - sent.long_calls;
+    assert_eq!(sent.ended - sent.began, 100_000_000, "{sent:?}");
+    assert!(sent.overrun > 10_000_000, "the last call returned after the deadline: {sent:?}");
+    let fast = sent.ended + sent.overrun - sent.began - sent.long_calls;
     assert!((9_000_000..20_000_000).contains(&fast), "{fast} of {sent:?}");
 
     // A thread that slept in its calls waited for its port; one that had no CPU did not.
-    let time = |off_cpu_s, waited_s| WorkerTime { off_cpu_s, waited_s, ..WorkerTime::default() };
-    let waited = |time: WorkerTime| {
-        TransmitOutcome { blocked: 3, long_calls: 1_000, ..sent.clone() }.waited_for_port(&time, 1_000)
+    let counted = |off_cpu_s, waited_s| {
+        let mut calls =
+            TransmitOutcome { blocked: 3, long_calls: 1_000, overrun: 500, ended: 5_000, ..sent.clone() };
+        calls.count_sleep(&WorkerTime { off_cpu_s, waited_s, ..WorkerTime::default() }, 1_000);
+        (calls.blocked, calls.ended)
     };
     for (off_cpu_s, waited_s, expected) in [
-        (1.0, Some(0.0), 1_003),
-        (7.0, Some(0.0), 1_003),
-        (1.0, Some(0.25), 753),
-        (0.4, Some(0.0), 403),
-        (2.0, Some(2.0), 3),
-        (1.0, None, 3),
+        (1.0, Some(0.0), (1_003, 5_500)),
+        (7.0, Some(0.0), (1_003, 5_500)),
+        (1.0, Some(0.25), (753, 5_500)),
+        (0.4, Some(0.0), (403, 5_400)),
+        (2.0, Some(2.0), (3, 5_000)),
+        (1.0, None, (3, 5_000)),
     ] {
-        assert_eq!(waited(time(off_cpu_s, waited_s)), expected, "{off_cpu_s} {waited_s:?}");
+        assert_eq!(counted(off_cpu_s, waited_s), expected, "{off_cpu_s} {waited_s:?}");
     }
 }
 

@@ -46,8 +46,10 @@ pub struct TransmitOutcome {
     /// Ticks during which packets waited for the port, or for a buffer because the port held all of them.
     pub blocked: u64,
     /// Ticks of long calls of the port that took all packets: some drivers wait in them until the kernel has
-    /// room. Also time in which the thread had no CPU; see [`waited_for_port`](Self::waited_for_port).
+    /// room. Also time in which the thread had no CPU; see [`count_sleep`](Self::count_sleep).
     pub long_calls: u64,
+    /// Ticks after the end of the duration at which the last of them returned.
+    pub overrun: u64,
     /// Ticks during which no packet was due.
     pub idle: u64,
     /// Longest time between two polls while no packet was due, in ticks.
@@ -59,17 +61,19 @@ pub struct TransmitOutcome {
 }
 
 impl TransmitOutcome {
-    /// Ticks during which packets waited for the port, in a call of it or outside, by a clock of `tick_hz`.
-    /// Of the long calls, only the time counts in which the thread slept, which is known from its CPU `time`:
-    /// on a CPU it worked, and in wait for a CPU it was held up by other threads. None of it counts where the
-    /// kernel does not tell the two apart.
-    pub fn waited_for_port(&self, time: &WorkerTime, tick_hz: u64) -> u64 {
+    /// Counts the time that the thread slept in long calls as time in which packets waited for the port, and the
+    /// end of the last call as the end of sending. `time` is the thread's CPU time, by a clock of `tick_hz`: on a
+    /// CPU it worked, and in wait for a CPU it was held up by other threads. Nothing counts where the kernel does
+    /// not tell sleep and wait apart.
+    pub fn count_sleep(&mut self, time: &WorkerTime, tick_hz: u64) {
         let ticks = |seconds: f64| (seconds * tick_hz as f64) as u64;
         let asleep = time.waited_s.map_or(0, |waited_s| {
             let asleep = ticks((time.off_cpu_s - waited_s).max(0.0));
             asleep.min(self.long_calls.saturating_sub(ticks(waited_s)))
         });
-        self.blocked + asleep
+        self.blocked += asleep;
+        self.ended += self.overrun.min(asleep);
+        (self.long_calls, self.overrun) = (0, 0);
     }
 }
 
@@ -111,7 +115,7 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
         let now = clock.ticks();
         offers.look(now);
         if now >= deadline {
-            break (deadline.max(offers.returned), Some(Ended::Duration));
+            break (deadline, Some(Ended::Duration));
         }
         if signal.calls() {
             if signal.stopped() {
@@ -162,16 +166,16 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
     published.publish(&offers.totals);
     offers.blocked.stop(ended);
     idle.end(ended);
-    // No packet was due after the deadline, also where a call of the port returned later.
-    let scheduled = pacer.map_or(0, |pacer| pacer.scheduled_before(ended.min(deadline)));
+    let forgone = pacer.map_or(0, |pacer| pacer.scheduled_before(ended).min(wanted).saturating_sub(built));
     TransmitOutcome {
         counters: offers.totals,
         began,
         ended,
-        forgone: scheduled.min(wanted).saturating_sub(built),
+        forgone,
         unsent: burst.len() as u64,
         blocked: offers.blocked.ticks,
         long_calls: offers.long_calls,
+        overrun: offers.returned.saturating_sub(ended),
         idle: idle.ticks,
         longest_gap: idle.longest,
         departures: offers.departures.intervals,
