@@ -32,6 +32,8 @@ const RUNG_BYTES: usize = 24;
 /// Attempts with a length until it counts as too long, and the wait for each besides the round trip.
 const ATTEMPTS: u32 = 3;
 const WAIT: Duration = Duration::from_millis(150);
+/// Attempts in a row that do not count because nothing at all came back: 3 s at a server that never answers.
+const PATIENCE: u32 = 20;
 
 /// A datagram of the search, without what fills it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +130,8 @@ pub(crate) async fn climb(
     sockopt::set_whole(&socket, address.is_ipv6()).map_err(unreachable)?;
     let socket = UdpSocket::from_std(socket.into()).map_err(unreachable)?;
     let wait = WAIT + 2 * Duration::from_nanos(clock.round_trip_ns);
-    let mut climber = Climber { socket, key, wait, number: 0, room: vec![0; LONGEST_BYTES] };
+    let mut climber =
+        Climber { socket, key, wait, number: 0, patience: PATIENCE, room: vec![0; LONGEST_BYTES] };
     let headers = if address.is_ipv6() { 48 } else { 28 };
     let forward = search(&mut climber, address, interface_mtus.0, async |climber: &mut Climber, packet| {
         climber.asks(packet - headers, RUNG_BYTES as u32).await
@@ -141,43 +144,83 @@ pub(crate) async fn climb(
     Ok(Ladder { forward, reverse, learnt_mtu: path_mtu(address, &request.place).ok() })
 }
 
+/// What came of an attempt.
+enum Attempt {
+    Answered,
+    /// The short question behind it was answered: the server was there.
+    Failed,
+    /// Nothing came: a server that waits for its CPU, not the length, may be the reason.
+    Silent,
+}
+
 struct Climber {
     socket: UdpSocket,
     key: StreamKey,
     wait: Duration,
+    /// The latest question's.
     number: u32,
+    /// Silent attempts in a row left that do not count.
+    patience: u32,
     room: Vec<u8>,
 }
 
 impl Climber {
     /// True when a question of so many bytes of payload is answered with as many as asked for.
     async fn asks(&mut self, bytes: u32, answer_bytes: u32) -> bool {
-        for _ in 0..ATTEMPTS {
-            self.number += 1;
-            let question = Rung { number: self.number, answer_bytes };
-            let datagram = question.filled(&self.key, bytes as usize);
-            // An error that waits at the socket tells of an earlier datagram; the next call is about this one.
-            let mut sent = self.socket.send(&datagram).await;
-            if sent.is_err() {
-                sent = self.socket.send(&datagram).await;
-            }
-            if let Err(error) = &sent
-                && error.raw_os_error() == Some(Errno::MSGSIZE.raw_os_error())
-            {
-                continue;
-            }
-            let limit = Instant::now() + self.wait;
-            while let Ok(received) = timeout_at(limit, self.socket.recv(&mut self.room)).await {
-                let Ok(length) = received else { continue };
-                let answer = Rung::read(&self.key, &self.room[..length]);
-                if answer.is_some_and(|answer| answer.number == question.number)
-                    && length == (answer_bytes as usize).max(RUNG_BYTES)
-                {
+        let first = self.number + 2;
+        let mut failed = 0;
+        while failed < ATTEMPTS {
+            match self.attempt(first, bytes, answer_bytes).await {
+                Attempt::Answered => {
+                    self.patience = PATIENCE;
                     return true;
                 }
+                Attempt::Failed => {
+                    self.patience = PATIENCE;
+                    failed += 1;
+                }
+                Attempt::Silent if self.patience > 0 => self.patience -= 1,
+                Attempt::Silent => failed += 1,
             }
         }
         false
+    }
+
+    /// Asks once, and asks for a short answer to a short question behind it. Questions have even numbers, those of this
+    /// length from `first` on; the short ones are odd.
+    async fn attempt(&mut self, first: u32, bytes: u32, answer_bytes: u32) -> Attempt {
+        self.number += 2;
+        if !self.send(Rung { number: self.number, answer_bytes }, bytes).await {
+            return Attempt::Failed;
+        }
+        let behind = self.number + 1;
+        self.send(Rung { number: behind, answer_bytes: RUNG_BYTES as u32 }, RUNG_BYTES as u32).await;
+        let mut is_heard = false;
+        let limit = Instant::now() + self.wait;
+        while let Ok(received) = timeout_at(limit, self.socket.recv(&mut self.room)).await {
+            let Ok(length) = received else { continue };
+            let Some(answer) = Rung::read(&self.key, &self.room[..length]) else { continue };
+            is_heard |= answer.number == behind;
+            // An answer that is late for its attempt has passed, too.
+            if answer.number >= first
+                && answer.number.is_multiple_of(2)
+                && length == (answer_bytes as usize).max(RUNG_BYTES)
+            {
+                return Attempt::Answered;
+            }
+        }
+        if is_heard { Attempt::Failed } else { Attempt::Silent }
+    }
+
+    /// Sends a question of so many bytes of payload; false when the kernel holds it to be too long.
+    async fn send(&self, question: Rung, bytes: u32) -> bool {
+        let datagram = question.filled(&self.key, bytes as usize);
+        // An error that waits at the socket tells of an earlier datagram; the next call is about this one.
+        let mut sent = self.socket.send(&datagram).await;
+        if sent.is_err() {
+            sent = self.socket.send(&datagram).await;
+        }
+        sent.err().and_then(|error| error.raw_os_error()) != Some(Errno::MSGSIZE.raw_os_error())
     }
 }
 

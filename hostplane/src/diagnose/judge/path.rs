@@ -17,6 +17,8 @@ const PARALLEL_GAIN: f64 = 1.3;
 const LOSS: f64 = 1e-4;
 /// Share of retransmitted segments from which it is told.
 const RETRANSMITS: f64 = 0.01;
+/// Share of the time with payload on the path from which the path, not the receiver, brings a load late.
+const UNDER_WAY: f64 = 0.5;
 /// Share of a shaper's rate from which the shaper is the limit: its rate counts headers, too.
 const SHAPED: f64 = 0.85;
 
@@ -74,8 +76,8 @@ fn asymmetry(diagnosis: &Diagnosis) -> Option<Finding> {
     }
     let (sender, receiver) = ends(slow);
     let (_, result) = diagnosis.measured(StepKind::Tcp, slow)?;
-    // The program's own limit has a finding of its own.
-    if result.verdict.kind == VerdictKind::ApplicationLimited {
+    // The program's own limit has a finding of its own, and a load that was held says nothing about the path.
+    if result.verdict.kind == VerdictKind::ApplicationLimited || is_held(result) {
         return None;
     }
     let cause = match shaped(diagnosis, slow, slow_bps) {
@@ -99,6 +101,20 @@ fn asymmetry(diagnosis: &Diagnosis) -> Option<Finding> {
     };
     let finding = Finding::new("asymmetry", Severity::Warning, words);
     Some(finding.facts(BOTH.into_iter().filter_map(|direction| facts(diagnosis, direction))).remedy(remedy))
+}
+
+/// True when the load that was asked for was all that limited a direction. It is held to a step of its schedule,
+/// which is more than [`ASYMMETRY`] of a short measurement. What the sender's kernel took may still arrive late: the
+/// send buffer hides a slower path.
+fn is_held(result: &DirectionResult) -> bool {
+    let rates = result.received_bps.zip(result.offered_bps);
+    let is_late = rates.is_some_and(|(received, offered)| received < (1.0 - ASYMMETRY) * offered);
+    let on_path = result.tcp.as_ref().and_then(|tcp| {
+        let limited = tcp.window_limited_share.unwrap_or(0.0) + tcp.buffer_limited_share.unwrap_or(0.0);
+        Some(tcp.busy_share? - limited)
+    });
+    let is_path_late = is_late && on_path.is_none_or(|share| share >= UNDER_WAY);
+    result.verdict.kind == VerdictKind::Clean && !is_path_late
 }
 
 /// The figures of a direction of TCP in one line.
@@ -133,7 +149,7 @@ fn because(kind: VerdictKind, sender: &str, receiver: &str) -> String {
         VerdictKind::CpuLimited => "a CPU is the limit".to_owned(),
         VerdictKind::QuotaLimited => "a CPU quota stopped a process".to_owned(),
         VerdictKind::ApplicationLimited => format!("the {sender}'s program did not offer more"),
-        VerdictKind::Clean => "nothing limited it beyond the load that was asked for".to_owned(),
+        VerdictKind::Clean => "the load left as asked for, and the path brought it more slowly".to_owned(),
         VerdictKind::Unknown => "it is not known why".to_owned(),
     }
 }
@@ -202,7 +218,7 @@ fn one_stream(diagnosis: &Diagnosis, direction: Direction) -> Option<Finding> {
     let (_, one) = diagnosis.measured(StepKind::Tcp, direction)?;
     let (trial, several) = diagnosis.measured(StepKind::TcpParallel, direction)?;
     let (one_bps, several_bps) = (one.received_bps?, several.received_bps?);
-    if several_bps < PARALLEL_GAIN * one_bps {
+    if several_bps < PARALLEL_GAIN * one_bps || is_held(one) {
         return None;
     }
     let (sender, receiver) = ends(direction);

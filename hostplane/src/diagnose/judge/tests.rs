@@ -7,8 +7,10 @@ use crate::diagnose::ladder::{Ladder, Way};
 use crate::diagnose::port::{PortProbe, PortState};
 use crate::diagnose::sweep::{Sweep, SweptCpu, SweptEnd};
 use crate::diagnose::view::{Conntrack, HostView, Link, Relation, Route, Softnet};
-use crate::diagnose::{Addresses, Both};
-use crate::result::verdict::VerdictKind;
+use crate::diagnose::{Addresses, Both, Step, StepKind};
+use crate::result::verdict::{Verdict, VerdictKind};
+use crate::result::{Clock, DirectionResult, End, TcpResult, TrialResult};
+use crate::spec::{Directions, TrialSpec, tcp_spec};
 
 fn empty() -> Diagnosis {
     let end = || Both { before: HostView::default(), after: Some(HostView::default()) };
@@ -195,4 +197,105 @@ fn a_server_that_was_not_seen_again_is_told() {
     let [finding] = &findings[..] else { panic!("{findings:?}") };
     assert_eq!((finding.name, finding.severity), ("server-unseen", Severity::Warning));
     assert_eq!(finding.evidence, ["the connection was closed"]);
+}
+
+/// A measurement of one TCP stream: what was offered, what arrived, and the share of the time with payload on the path.
+fn tcp_step(direction: Direction, kind: VerdictKind, [offered, received]: [f64; 2], on_path: f64) -> Step {
+    let end = || End {
+        address: "10.0.0.3:22023".parse().unwrap(),
+        host: None,
+        kernel: None,
+        cpu: None,
+        cpu_s_per_gbit: None,
+        workers: Vec::new(),
+        throttling: None,
+        notes: Vec::new(),
+    };
+    let tcp = TcpResult {
+        acked_bytes: None,
+        retransmits: 0,
+        retransmit_share: Some(0.0),
+        congestion: None,
+        busy_share: Some(on_path),
+        window_limited_share: None,
+        buffer_limited_share: None,
+        rtt_us: None,
+    };
+    let result = DirectionResult {
+        direction,
+        intended_bps: None,
+        offered_bps: Some(offered),
+        received_bps: Some(received),
+        sending_s: Some(0.3),
+        receiving_s: Some(0.3),
+        ended: None,
+        sent_bytes: None,
+        received_bytes: None,
+        forgone: None,
+        full_s: None,
+        tcp: Some(tcp),
+        udp: None,
+        verdict: Verdict { kind, evidence: "as offered".to_owned() },
+        streams: Vec::new(),
+    };
+    let trial = TrialResult {
+        program: String::new(),
+        began_unix_s: 0.0,
+        complete: true,
+        interrupted: false,
+        failures: Vec::new(),
+        trial: TrialSpec {
+            directions: Directions::Forward,
+            interval_ms: 100,
+            server_cpu: None,
+            each: tcp_spec(),
+        },
+        clock: Clock { same: true, server_ahead_ns: 0, uncertainty_ns: 0, round_trip_ns: 0 },
+        client: end(),
+        server: end(),
+        directions: vec![result],
+        intervals: Vec::new(),
+        intervals_left_out: 0,
+        probe: None,
+    };
+    Step { kind: StepKind::Tcp, direction, result: Some(trial), reason: None }
+}
+
+#[test]
+fn directions_are_unequal_by_what_limits_them_and_not_by_a_load_that_was_held() {
+    use VerdictKind::{ApplicationLimited, Clean, CpuLimited, NetworkLimited};
+    let found = |reverse| {
+        let mut diagnosis = empty();
+        diagnosis.steps = vec![tcp_step(Direction::Forward, Clean, [19.4e6, 19.4e6], 0.01), reverse];
+        let finding = path::judge(&diagnosis).into_iter().find(|finding| finding.name == "asymmetry");
+        finding.map(|finding| finding.words)
+    };
+    for (what, kind, rates, on_path, expected) in [
+        ("a step of a short schedule is missing", Clean, [17.2e6, 17.3e6], 0.01, None),
+        ("the receiver read the last bytes late", Clean, [19.4e6, 12.0e6], 0.02, None),
+        (
+            "the send buffer hides a slow path",
+            Clean,
+            [19.4e6, 10.0e6],
+            0.98,
+            Some("the path brought it more slowly"),
+        ),
+        ("the program did not offer more", ApplicationLimited, [10.0e6, 10.0e6], 0.01, None),
+        (
+            "a CPU did not offer more",
+            CpuLimited,
+            [10.0e6, 10.0e6],
+            0.01,
+            Some("10.000 Mbit/s against 19.400 Mbit/s forward, 48 % less: a CPU is the limit"),
+        ),
+        ("the path admits less", NetworkLimited, [10.0e6, 10.0e6], 0.9, Some("the path is the limit")),
+        ("it admits nearly as much", NetworkLimited, [17.6e6, 17.6e6], 0.9, None),
+    ] {
+        let words = found(tcp_step(Direction::Reverse, kind, rates, on_path));
+        let is_as_expected = match (&words, expected) {
+            (Some(words), Some(part)) => words.contains(part),
+            (words, part) => words.is_none() && part.is_none(),
+        };
+        assert!(is_as_expected, "{what}: {words:?}");
+    }
 }
