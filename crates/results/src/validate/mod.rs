@@ -7,11 +7,6 @@ mod http;
 mod kit;
 mod search;
 mod streams;
-/// Fewest samples of a trial. An agent that shares its CPUs may skip one in eight; the others have their true times.
-fn fewest_samples(duration_s: f64, interval_s: f64) -> u64 {
-    let due = (duration_s / interval_s) as u64;
-    due - due / 8
-}
 
 #[cfg(test)]
 mod tests;
@@ -155,4 +150,12 @@ pub fn validate(results: &Path, target: &str, samples: Option<u64>) -> Result<Ve
 /// When the directory cannot be read.
 pub fn validate_all(results: &Path, samples: Option<u64>) -> Result<Vec<Verdict>, StoreError> {
     store::list(results)?.iter().map(|(id, _)| experiment::check(&results.join(id), samples)).collect()
+}
+
+/// Fewest samples of a trial. An agent that waits for a CPU skips samples that are due meanwhile, and the others have
+/// their true times: one in eight may be missing, and one of a few. The last one never is: it is taken at the end.
+fn fewest_samples(duration_s: f64, interval_s: f64) -> u64 {
+    let due = (duration_s / interval_s) as u64;
+    let skipped = (due / 8).max(1);
+    due.min(1).max(due.saturating_sub(skipped))
 }

@@ -242,6 +242,15 @@ fn every_damage_has_its_reason() {
 }
 
 #[test]
+fn an_agent_without_a_cpu_may_miss_a_few_samples() {
+    for (duration_s, fewest) in
+        [(0.5, 0), (1.0, 1), (1.9, 1), (2.0, 1), (4.0, 3), (8.0, 7), (16.0, 14), (100.0, 88)]
+    {
+        assert_eq!(fewest_samples(duration_s, 1.0), fewest, "{duration_s} s");
+    }
+}
+
+#[test]
 fn trials_are_held_to_their_own_arithmetic() {
     assert_eq!(reasons(&changed(|_| {})), []);
     let verdict = changed(|record| record.result.as_mut().unwrap().lost_packets += 1);
