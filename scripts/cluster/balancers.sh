@@ -20,8 +20,7 @@ scenario_balancers() {
         '.http[].by_backend[] | .answers > 0 and .answers == .answered and .answered == .requests'
     check_json "cluster: balancers: connections through Services have a test of evenness" "$work/services.json" \
         '[.http[] | select(.backends == 3 and .target != "direct") | .evenness] | length == 1 and all(.unit == "connections" and .count >= 60)'
-    linerate results validate --results "$work/results" >"$work/services.valid" 2>&1 || true
-    check_equal "cluster: balancers: the results are valid" 0 "$(grep -c -v ': valid' "$work/services.valid" || true)"
+    results_valid "cluster: balancers: the results are valid" "$work/results" "$(id_of services)"
     check_equal "cluster: balancers: nothing is left" 0 "$(services_too)"
     jq -r '.http[]? | "     \(.profile): \(.requests_per_s | round) requests/s, p = \(.evenness.p_value), gate \(.gate.waited_s) s"' \
         < <(tail -n 1 "$work/services.json") || true

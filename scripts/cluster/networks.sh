@@ -16,7 +16,7 @@ pair_on() {
 # environment_of NAME: where and with what the run's agents ran, in NAME.environment.
 environment_of() {
     local id
-    id=$(tail -n 1 "$work/$1.json" | jq -r '.experiment.id // "none"')
+    id=$(id_of "$1")
     find "$work/results" -path "*$id*" -name environment.json -exec jq -c . {} + >"$work/$1.environment" 2>/dev/null || true
     jq -r '.agents[] | .name as $n | .next_hops[] | "     \($n): \(.source) to \(.to) by \(.gateway // "the link") at \(.mac)"' "$work/$1.environment" || true
 }

@@ -35,8 +35,7 @@ END_OF_DOCUMENT
     if [ "${#nodes[@]}" -ge 2 ]; then
         check_json "cluster: streams: the pods were on both nodes" "$work/mesh.json" '[.experiment.streams_agents[].node] | unique | length >= 2'
     fi
-    linerate results validate --results "$work/results" >"$work/mesh.valid" 2>&1 || true
-    check_equal "cluster: streams: the results are valid" 0 "$(grep -c -v ': valid' "$work/mesh.valid" || true)"
+    results_valid "cluster: streams: the results are valid" "$work/results" "$(id_of mesh)"
     check_equal "cluster: streams: nothing is left" 0 "$(objects)"
     diagnosis
     node_view

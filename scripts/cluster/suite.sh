@@ -115,6 +115,22 @@ objects() {
     kubectl -n "$namespace" get pods,secrets,leases -l app.kubernetes.io/managed-by=linerate -o name | wc -l
 }
 
+# id_of NAME: of that run's experiment.
+id_of() { tail -n 1 "$work/$1.json" | jq -r '.experiment.id // "none"'; }
+
+# results_valid CHECK DIRECTORY [ID…]: these experiments of a directory of results are whole, or all that are there. What is not is shown.
+results_valid() {
+    local check=$1 directory=$2 told invalid
+    shift 2
+    if told=$(linerate results validate --results "$directory" "$@" 2>&1); then
+        check_line "PASS $check"
+    else
+        invalid=$(grep -v ': valid, [0-9]* files$' <<<"$told" || true)
+        sed 's/^/     /' <<<"$invalid"
+        check_line "FAIL $check: ${invalid%%$'\n'*}"
+    fi
+}
+
 # complete NAME TRIALS: the run ended well and every packet is accounted for.
 complete() {
     [ "$status" = 0 ] || sed 's/^/     /' "$work/$1.err"
