@@ -139,7 +139,7 @@ fn a_warm_up_ends_on_request() {
     until("the agents run", || bench.processes().len() >= 3);
     std::thread::sleep(Duration::from_secs(2));
     running.signal(Signal::INT);
-    let output = running.end_within(Duration::from_secs(8));
+    let output = running.end_within(Duration::from_secs(60));
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
     assert_eq!(bench.summary().unwrap().status, Status::Interrupted);
     bench.assert_nothing_left(MOMENT);

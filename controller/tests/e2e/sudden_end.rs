@@ -14,17 +14,33 @@ const LONG: &str = "  traffic: {frameSizes: [64, 512], rates: [20kpps]}
   trial: {duration: 2s, sampleInterval: 50ms, orphan: 1s, retries: 0}
 ";
 
-/// Checks that one trial is complete, and that the other is kept as a failure.
+/// The packets that the first trial sends in a second take the second one 20 s: however slow the machine is, it ends
+/// early if it ends at once.
+const UNEVEN: &str = "  traffic: {frameSizes: [512], rates: [40kpps, 2kpps]}
+  trial: {packets: 40000, sampleInterval: 50ms, orphan: 1s, retries: 0}
+";
+const UNEVEN_PACKETS: u64 = 40_000;
+
+/// For ends that other assertions tell from late ones: a busy machine takes its time.
+const NO_HANG: Duration = Duration::from_secs(60);
+
+/// Checks that one trial is complete, and that the other was ended at once, and is kept as a failure.
 fn assert_kept(bench: &Bench, status: Status, reason: &str) -> Summary {
     let summary = bench.summary().unwrap();
     assert_eq!((summary.status, summary.trials.len()), (status, 1), "{:?}", summary.reason);
     assert!(summary.reason.as_ref().unwrap().contains(reason), "{:?}", summary.reason);
     let [failure] = &summary.failures[..] else { panic!("one failure, not {:?}", summary.failures) };
-    assert!(failure.profile.contains("512B") && failure.transmit.unwrap().packets > 1000, "{failure:?}");
-    assert!(failure.receive.unwrap().packets > 1000);
+    let (sent, received) = (failure.transmit.unwrap().packets, failure.receive.unwrap().packets);
+    assert!(failure.profile.contains("_2000pps_"), "{failure:?}");
+    assert!(
+        (100..UNEVEN_PACKETS).contains(&sent) && (100..UNEVEN_PACKETS).contains(&received),
+        "{failure:?}"
+    );
     let path = bench.experiment().unwrap().join(failure.trial.as_ref().unwrap());
     let record: TrialRecord = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    assert!(record.result.is_none() && record.samples.tx.len() > 3 && record.samples.rx.len() > 3);
+    let samples = [&record.samples.tx, &record.samples.rx].map(Vec::len);
+    // A receiver samples until it is told to stop: a silent agent would be noticed after 10 s.
+    assert!(record.result.is_none() && samples.iter().all(|count| (4..200).contains(count)), "{samples:?}");
     summary
 }
 
@@ -38,12 +54,10 @@ fn assert_next_run_works(bench: &Bench) {
 #[test]
 fn an_agent_is_killed() {
     for name in ["tx0", "rx0"] {
-        let bench = Bench::new(LONG);
+        let bench = Bench::new(UNEVEN);
         let run = bench.start_and_wait_for_second_trial();
         kill_process(bench.agent(name), Signal::KILL).unwrap();
-        let killed = Instant::now();
-        let output = run.end_within(Duration::from_secs(10));
-        assert!(killed.elapsed() < Duration::from_secs(8), "noticed at once: {:?}", killed.elapsed());
+        let output = run.end_within(NO_HANG);
         assert_eq!(output.status.code(), Some(1));
         let reason = format!("{name} was killed by signal 9 (SIGKILL)");
         assert!(stderr(&output).contains(&reason), "{}", stderr(&output));
@@ -60,7 +74,7 @@ fn a_lost_agent_is_replaced_and_the_trial_repeated() {
         let bench = Bench::new(&LONG.replace("retries: 0", "retries: 1"));
         let run = bench.start_and_wait_for_second_trial();
         kill_process(bench.agent(name), signal).unwrap();
-        let output = run.end_within(Duration::from_secs(40));
+        let output = run.end_within(NO_HANG);
         assert!(output.status.success(), "{}", stderr(&output));
         let summary = bench.summary().unwrap();
         assert_eq!(
@@ -79,11 +93,10 @@ fn a_lost_agent_is_replaced_and_the_trial_repeated() {
 #[test]
 fn an_agent_freezes() {
     let bench = Bench::new(&LONG.replace("2s", "20s").replace("[64, 512]", "[512]"));
-    let run = bench.start();
-    until("the agents are there", || bench.processes().len() >= 3);
-    std::thread::sleep(Duration::from_millis(1500));
+    let run = bench.start_with_events(&[]);
+    until("the trial has been sampled", || bench.events().contains(r#""event":"sample""#));
     kill_process(bench.agent("rx0"), Signal::STOP).unwrap();
-    let output = run.end_within(Duration::from_secs(25));
+    let output = run.end_within(NO_HANG);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let summary = bench.summary().unwrap();
     assert_eq!(summary.status, Status::Failed);
@@ -103,9 +116,9 @@ fn the_controller_is_killed() {
     assert!(bench.processes().iter().all(|(_, line)| !line.contains(&token)), "a token on a command line");
 
     run.signal(Signal::KILL);
-    run.end_within(Duration::from_secs(2));
+    run.end_within(NO_HANG);
     // The agents exit by themselves: orphaned after 1 s, gone 10 s later.
-    bench.assert_nothing_left(Duration::from_secs(15));
+    bench.assert_nothing_left(NO_HANG);
     let summary = bench.summary().unwrap();
     assert_eq!((summary.status, summary.trials.len()), (Status::Running, 1));
     assert!(bench.experiment().unwrap().join(&summary.trials[0].trial).exists());
@@ -119,10 +132,10 @@ fn the_controller_is_killed() {
 #[test]
 fn a_signal_ends_a_run_in_good_order() {
     for signal in [Signal::INT, Signal::TERM] {
-        let bench = Bench::new(LONG);
+        let bench = Bench::new(UNEVEN);
         let run = bench.start_and_wait_for_second_trial();
         run.signal(signal);
-        let output = run.end_within(Duration::from_secs(5));
+        let output = run.end_within(NO_HANG);
         assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
         let summary = assert_kept(&bench, Status::Interrupted, "interrupted by a signal");
         assert_eq!(summary.failures[0].reason, "interrupted");
@@ -140,7 +153,8 @@ fn a_second_signal_leaves_at_once() {
     run.signal(Signal::INT);
     std::thread::sleep(Duration::from_millis(300));
     run.signal(Signal::INT);
-    let output = run.end_within(Duration::from_secs(2));
+    // The orderly end takes more than 6 s: an agent that neither answers nor obeys SIGTERM is killed then.
+    let output = run.end_within(Duration::from_secs(5));
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
     let summary = bench.summary().unwrap();
     assert_eq!((summary.status, summary.trials.len()), (Status::Interrupted, 1));

@@ -19,7 +19,7 @@ use linerate_results::summary::Summary;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-pub use process::{not_run, stderr};
+pub use process::{not_run, stderr, until};
 
 /// A directory with a document, a results directory, and a unique name for the data plane.
 pub struct Bench {
@@ -85,14 +85,24 @@ impl Bench {
     /// Starts a run and waits until its first trial is stored and the second has been sampled at least
     /// [`SAMPLES`] times on both ends. The events read meanwhile are not in its output.
     pub fn start_and_wait_for_second_trial(&self) -> Running {
-        let events = self.path("events");
-        let file = fs::File::create(&events).unwrap();
-        let child = self.command(&["--json"]).stdout(file).stderr(Stdio::piped()).spawn().unwrap();
+        let running = self.start_with_events(&[]);
         until("the second trial has been sampled often", || {
-            let text = fs::read_to_string(&events).unwrap();
-            text.lines().filter(|line| is_of_second_trial(line)).count() >= SAMPLES
+            self.events().lines().filter(|line| is_of_second_trial(line)).count() >= SAMPLES
         });
+        running
+    }
+
+    /// Starts a run whose events [`Bench::events`] reads; they are not in its output.
+    pub fn start_with_events(&self, options: &[&str]) -> Running {
+        let file = fs::File::create(self.path("events")).unwrap();
+        let mut command = self.command(options);
+        let child = command.arg("--json").stdout(file).stderr(Stdio::piped()).spawn().unwrap();
         Running { child }
+    }
+
+    /// The events so far of the run that [`Bench::start_with_events`] started.
+    pub fn events(&self) -> String {
+        fs::read_to_string(self.path("events")).unwrap()
     }
 
     /// The summary of the bench's latest experiment, if there is one.
@@ -292,16 +302,6 @@ pub fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T
             scope.spawn(|| test(case));
         }
     });
-}
-
-/// Waits for something that comes soon.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "in vain: {what}");
-        // A condition may read all results.
-        std::thread::sleep(Duration::from_millis(30));
-    }
 }
 
 pub fn stdout(output: &Output) -> String {

@@ -217,8 +217,10 @@ fn an_interface_that_goes_down_under_a_sender_is_named_as_a_disagreement() {
     let command = format!("tx --peer-mac {FAR} --rate 2kpps --packets 4000 --json --interval 100ms");
     let mut sender = Running::start(&mut lab.dataplane("0@0,1@0", &["near"], &command));
     sender.wait_for_stderr("tx 0.00");
-    sleep(Duration::from_millis(300));
+    // Nothing is sent until the interface is down.
+    sender.signal("STOP");
     lab.set("ip link set near down");
+    sender.signal("CONT");
     let output = sender.output();
     assert!(output.status.success(), "{}", stderr(&output));
     let report = json(&output);

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{Running, Server, float, hostplane, installed, json, not_run, number, run, stderr, tool};
+use crate::common::{
+    Running, Server, float, hostplane, installed, json, not_run, number, run, sockets, stderr, tool, until,
+};
 
 /// A server for iperf3's clients on a free port.
 pub(crate) fn serve(options: &str) -> Server {
@@ -217,8 +219,9 @@ fn a_server_that_is_busy_gone_or_another_one_is_told() {
     let (mut server, port) = foreign_server(&tool("iperf3"));
     let client =
         |options: &str| hostplane(&format!("iperf3 -c 127.0.0.1 -p {port} --quiet --json {options}"));
+    let before = sockets(server.pid());
     let busy = Running::start(&mut client("-t 3s -b 1mbps"));
-    std::thread::sleep(Duration::from_secs(1));
+    until("the server is connected", || sockets(server.pid()) > before);
     let output = run(&mut client("-t 1s"));
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("busy with another client's test"), "{}", stderr(&output));

@@ -207,7 +207,8 @@ fn a_killed_client_leaves_nothing() {
     let iperf3 = tool("iperf3");
     for options in ["-t 30 -P 4", "-t 30 -R -P 4", "-t 30 -u -b 10M -R"] {
         let mut killed = Running::start(&mut client(&iperf3, server.port, options));
-        std::thread::sleep(Duration::from_millis(700));
+        server.until_connected();
+        std::thread::sleep(Duration::from_millis(500));
         killed.child().kill().unwrap();
         let account = server.account();
         assert_eq!(account["linerate"]["complete"], false, "{account}");
@@ -269,7 +270,7 @@ fn ceilings_hold_for_what_clients_ask_for() {
     // At most so many at once.
     let server = serve("--max-tests 1");
     let first = Running::start(&mut client(&iperf3, server.port, "-t 2 -b 1M"));
-    std::thread::sleep(Duration::from_millis(500));
+    server.until_connected();
     refused(&server, "-t 1", "busy");
     assert!(first.output().status.success());
 }
@@ -278,7 +279,8 @@ fn ceilings_hold_for_what_clients_ask_for() {
 fn a_server_that_ends_tells_its_clients() {
     let mut server = serve("");
     let running = Running::start(&mut client(&tool("iperf3"), server.port, "-t 30 -b 1M"));
-    std::thread::sleep(Duration::from_millis(700));
+    server.until_connected();
+    std::thread::sleep(Duration::from_millis(500));
     server.signal("INT");
     let account = server.account();
     assert!(

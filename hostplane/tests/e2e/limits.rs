@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::common::lab::Lab;
+use crate::common::lab::{B, Lab};
 use crate::common::{
-    Server, exact_bytes, exact_datagrams, float, hostplane, not_run, number, result, run, tool,
+    PROGRESS, Server, exact_bytes, exact_datagrams, float, hostplane, not_run, number, result, run, tool,
 };
 
 /// A control group with a CPU quota, version 1 or 2, removed when dropped.
@@ -100,13 +100,14 @@ fn a_small_window_on_a_path_with_a_queue_is_the_limit() {
     // A round trip of tens of milliseconds: acknowledgements wait in a queue that a stream of the other direction fills.
     lab.set("b", "tc qdisc add dev veth-b root tbf rate 20mbit burst 16kb limit 100kb");
     let server = lab.server("");
-    let beside = lab.client("tcp", "--reverse --duration 4s --congestion cubic");
-    let mut beside = crate::common::Running::start(&mut { beside });
-    std::thread::sleep(Duration::from_millis(700));
+    let options = "--json --reverse --duration endless --congestion cubic --interval 500ms";
+    let mut beside = crate::common::Running::start(&mut lab.hostplane("a", &format!("tcp {B} {options}")));
+    beside.wait_for_stderr(PROGRESS);
     let result = lab.result("tcp", "--duration 2s --window 6000 --congestion cubic");
     let direction = &result["directions"][0];
     exact_bytes(direction);
-    assert!(beside.ends_within(Duration::from_secs(20)).is_some());
+    beside.signal("INT");
+    assert!(beside.output().status.success());
     assert_eq!(direction["verdict"]["kind"], "receiver-window-limited", "{direction}");
     assert!(float(direction, "/received_bps") < 15e6, "{direction}");
     let evidence = direction["verdict"]["evidence"].as_str().unwrap();

@@ -1,13 +1,12 @@
 //! Both ends on the loopback interface.
 
-use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::common::{
-    Running, Server, exact_bytes, exact_datagrams, float, hostplane, json, number, result, run, sockets,
-    stderr,
+    PROGRESS, Running, Server, exact_bytes, exact_datagrams, float, hostplane, json, number, result, run,
+    sockets, stderr, until,
 };
 
 fn directions(result: &Value) -> Vec<&str> {
@@ -161,7 +160,9 @@ fn an_endless_trial_ends_at_a_signal_with_a_whole_account() {
             server.port
         ));
         let mut client = Running::start(&mut command);
-        client.wait_for_stderr("0.4 s");
+        for _ in 0..2 {
+            client.wait_for_stderr(PROGRESS);
+        }
         client.signal("INT");
         let output = client.output();
         assert!(output.status.success(), "{}: {}", output.status, stderr(&output));
@@ -181,7 +182,7 @@ fn an_endless_trial_ends_at_a_signal_with_a_whole_account() {
         "tcp 127.0.0.1 --port {} --json --duration 1m --interval 100ms",
         server.port
     )));
-    client.wait_for_stderr("0.2 s");
+    client.wait_for_stderr(PROGRESS);
     client.signal("TERM");
     assert_eq!(client.output().status.code(), Some(130));
 }
@@ -193,7 +194,7 @@ fn a_server_that_ends_says_so_to_its_clients_and_leaves_nothing() {
         "tcp 127.0.0.1 --port {} --json --reverse --duration 1m --interval 100ms",
         server.port
     )));
-    client.wait_for_stderr("0.3 s");
+    client.wait_for_stderr(PROGRESS);
     server.signal("TERM");
     assert!(server.ends_within(Duration::from_secs(10)).is_some_and(|status| status.success()));
     let output = client.output();
@@ -272,9 +273,10 @@ fn output_for_people_has_the_account_and_a_verdict() {
 fn clients_and_servers_leave_no_socket_behind() {
     let server = Server::start("");
     let before = server.sockets();
-    let mut client = Running::start(&mut server.client("tcp", "--parallel 20 --duration 1s --rate 10mbps"));
-    sleep(Duration::from_millis(600));
-    assert!(server.sockets() >= before + 20 && sockets(client.pid()) >= 20);
-    assert!(client.ends_within(Duration::from_secs(20)).is_some());
+    let client = Running::start(&mut server.client("tcp", "--parallel 20 --duration endless --rate 10mbps"));
+    until("all streams are there", || server.sockets() >= before + 20 && sockets(client.pid()) >= 20);
+    client.signal("INT");
+    let output = client.output();
+    assert!(output.status.success(), "{}: {}", output.status, stderr(&output));
     server.has_no_sockets_left();
 }

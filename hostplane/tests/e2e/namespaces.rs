@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::lab::{A, B, B6, Lab};
-use crate::common::{exact_bytes, exact_datagrams, float, number, result, run, stderr};
+use crate::common::{PROGRESS, exact_bytes, exact_datagrams, float, number, result, run, stderr};
 
 /// Marks the streams and nothing else: neither the control connection nor the set-up.
 const MARK: &str = "--dscp 10";
@@ -97,11 +97,11 @@ fn lost_segments_are_sent_again_and_counted() {
 #[test]
 fn a_path_of_known_rate_is_the_limit_and_its_asymmetry_is_seen() {
     let Some(lab) = Lab::new("a_path_of_known_rate_is_the_limit_and_its_asymmetry_is_seen") else { return };
-    lab.set("a", "tc qdisc add dev veth-a root tbf rate 94mbit burst 32kb limit 200kb");
-    lab.set("b", "tc qdisc add dev veth-b root tbf rate 78mbit burst 32kb limit 200kb");
+    lab.set("a", "tc qdisc add dev veth-a root tbf rate 24mbit burst 32kb limit 200kb");
+    lab.set("b", "tc qdisc add dev veth-b root tbf rate 20mbit burst 32kb limit 200kb");
     let _server = lab.server("");
     let result = lab.result("tcp", "--duration 3s --bidirectional --congestion cubic");
-    for (index, rate, name) in [(0, 94e6, "forward"), (1, 78e6, "reverse")] {
+    for (index, rate, name) in [(0, 24e6, "forward"), (1, 20e6, "reverse")] {
         let direction = &result["directions"][index];
         assert_eq!(direction["direction"], name);
         exact_bytes(direction);
@@ -152,10 +152,9 @@ fn a_rule_of_the_senders_firewall_is_named() {
 fn a_receive_buffer_that_is_too_small_is_told_from_the_path() {
     let Some(lab) = Lab::new("a_receive_buffer_that_is_too_small_is_told_from_the_path") else { return };
     let server = lab.server("");
-    let mut command =
-        lab.client("udp", "--rate 40kpps --size 1200 --duration 2s --window 8192 --interval 100ms");
-    let client = crate::common::Running::start(&mut command);
-    std::thread::sleep(Duration::from_millis(800));
+    let options = "--json --rate 40kpps --size 1200 --duration 2s --window 8192 --interval 100ms";
+    let mut client = crate::common::Running::start(&mut lab.hostplane("a", &format!("udp {B} {options}")));
+    client.wait_for_stderr(PROGRESS);
     // The server gets no CPU for a while: its socket overflows.
     server.signal("STOP");
     std::thread::sleep(Duration::from_millis(200));

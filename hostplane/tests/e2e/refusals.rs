@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::common::{Running, Server, hostplane, json, result, run, stderr};
+use crate::common::{PROGRESS, Running, Server, hostplane, json, result, run, stderr};
 
 /// Runs a command that must fail with this exit code, and whose message must have all parts.
 fn refused(command: &mut Command, code: i32, parts: &[&str]) {
@@ -190,7 +190,7 @@ fn more_trials_than_admitted_are_refused_until_one_has_ended() {
         "tcp 127.0.0.1 --port {} --rate 1mbps --duration 1500ms --interval 100ms",
         server.port
     )));
-    first.wait_for_stderr("0.2 s");
+    first.wait_for_stderr(PROGRESS);
     refused(&mut server.client("tcp", "--duration 100ms"), 1, &["1 trials are running", "--max-trials"]);
     assert!(first.output().status.success());
     result(&mut server.client("tcp", "--duration 100ms"));

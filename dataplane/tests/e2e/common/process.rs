@@ -36,6 +36,16 @@ pub fn json(output: &Output) -> Value {
         .unwrap_or_else(|error| panic!("{error} in '{line}'; stderr:\n{}", stderr(output)))
 }
 
+/// Waits until a condition holds, and panics if it does not within [`TIME_LIMIT`].
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < TIME_LIMIT, "in vain: {what}");
+        // A condition may read many files, or start a program.
+        sleep(Duration::from_millis(30));
+    }
+}
+
 /// A process that is killed when the test ends, however it ends.
 pub struct Running(Option<Child>);
 

@@ -24,6 +24,9 @@ pub use process::*;
 
 pub const TOKEN: &str = "a token of the tests";
 
+/// What each line of progress of streams contains: one for each sample, the first when they have been sending for an interval.
+pub const PROGRESS: &str = " s  ";
+
 /// `linerate-hostplane` with options that contain no spaces.
 pub fn hostplane(options: &str) -> Command {
     configured(Command::new(env!("CARGO_BIN_EXE_linerate-hostplane")), options)
@@ -150,6 +153,11 @@ impl Server {
     /// Sockets of this process, as the kernel lists its file descriptors.
     pub fn sockets(&self) -> usize {
         sockets(self.pid())
+    }
+
+    /// Waits until a client is connected.
+    pub fn until_connected(&self) {
+        until("a client connects", || self.sockets() > self.base);
     }
 
     /// Waits until all sockets of trials are closed.
