@@ -126,7 +126,7 @@ results_valid() {
         check_line "PASS $check"
     else
         invalid=$(grep -v ': valid, [0-9]* files$' <<<"$told" || true)
-        sed 's/^/     /' <<<"$invalid"
+        printf '%s\n' "$invalid" | sed 's/^/     /'
         check_line "FAIL $check: ${invalid%%$'\n'*}"
     fi
 }
