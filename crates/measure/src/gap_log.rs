@@ -143,7 +143,7 @@ impl GapLog {
         let mut at = start.max(end.saturating_sub(LONGEST_GAP * GAP_NUMBERS));
         if at > start {
             previous = FORGOTTEN;
-            // A gap is shorter than half the range of sequence numbers.
+            // A gap is shorter than the range of sequence numbers.
             self.losses.add(between.part(length, 0, at - start), (at - start) as u32);
         }
         while at < end {

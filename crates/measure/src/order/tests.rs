@@ -77,6 +77,18 @@ fn numbers_wrap_after_32_bits() {
 }
 
 #[test]
+fn packets_behind_an_outage_of_more_than_half_the_range_of_numbers_are_received() {
+    const OUTAGE: u32 = 3_000_000_000;
+    let (mut flow, mut log) = (FlowState::default(), GapLog::default());
+    let found =
+        [0, OUTAGE + 1, OUTAGE + 2, OUTAGE, OUTAGE].map(|number| flow.arrive(number, 0, SENT, &mut log));
+    use Arrival::{Duplicate, InOrder, Reordered};
+    assert_eq!(found, [InOrder, InOrder, InOrder, Reordered { extent: 2 }, Duplicate]);
+    assert_eq!((flow.received(), flow.duplicates()), (4, 1));
+    assert_eq!(flow.next() - flow.received(), u64::from(OUTAGE) - 1);
+}
+
+#[test]
 fn a_joined_flow_tracks_later_packets() {
     let (mut flow, mut log) = (FlowState::default(), GapLog::default());
     flow.join(100, 3, &mut log);
