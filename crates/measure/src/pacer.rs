@@ -15,6 +15,7 @@
 //!
 //! Ceilings on the rate ([`Ceiling`]) are a separate limit; no debt exceeds them.
 
+use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::StageRates;
 
 use super::ceiling::{Ceiling, Window};
@@ -80,6 +81,30 @@ impl Load {
         }
     }
 
+    /// Mean packets per second of a trial with this end. A limit of packets is reached when the last packet is due: with
+    /// workers and bursts, `slack_packets` leave together with it.
+    pub fn mean_pps_within(&self, limit: &Limit, slack_packets: u64) -> f64 {
+        const HZ: u64 = 1_000_000_000;
+        let seconds = limit.duration_ms.map(|ms| ms as f64 / 1e3);
+        let Some(packets) = limit.packets.filter(|_| !self.is_steady()) else {
+            return self.mean_pps(seconds);
+        };
+        let before_last = packets.saturating_sub(slack_packets.max(1)).max(1);
+        let reached = Pacer::new(&self.clone().unburst(), HZ, 0).reaches(before_last);
+        let reached_s = reached.map(|ticks| ticks / HZ as f64);
+        self.mean_pps(seconds.into_iter().chain(reached_s).reduce(f64::min))
+    }
+
+    /// True when its rate is always the same.
+    fn is_steady(&self) -> bool {
+        match self {
+            Self::Stages { stages, .. } => stages.first().is_some_and(|first| {
+                stages.iter().all(|stage| stage.from_pps == first.from_pps && stage.to_pps == first.from_pps)
+            }),
+            Self::Recorded(_) => false,
+        }
+    }
+
     /// Highest packets per second of its stages; 0 for recorded times.
     pub fn peak_pps(&self) -> f64 {
         match self {
@@ -130,6 +155,14 @@ impl Stretch {
 
     fn rate(&self, elapsed: f64) -> f64 {
         self.packets_per_tick + self.growth * (elapsed - self.begins)
+    }
+
+    /// When it has scheduled `packets`, more than before it; `None`: it rests before.
+    fn reaches(&self, packets: f64) -> Option<f64> {
+        let (more, rate) = (packets - self.before, self.packets_per_tick);
+        // The root of `more = ticks * (rate + growth / 2 * ticks)` in the form that also holds without growth.
+        let divisor = rate + (rate * rate + 2.0 * self.growth * more).max(0.0).sqrt();
+        (divisor > 0.0).then(|| self.begins + 2.0 * more / divisor)
     }
 }
 
@@ -336,6 +369,22 @@ impl Pacer {
     fn stretch_at(&self, elapsed: f64) -> Option<&Stretch> {
         let next = self.stretches.partition_point(|stretch| stretch.begins <= elapsed);
         next.checked_sub(1).and_then(|at| self.stretches.get(at))
+    }
+
+    /// Ticks from the start after which `packets` are scheduled; `None`: never.
+    fn reaches(&self, packets: u64) -> Option<f64> {
+        let (rounds, left) = match self.round {
+            // The last packet of a round is due at its end.
+            Some(Round { packets: of_round, .. }) => {
+                let rounds = packets.saturating_sub(1) / of_round.max(1);
+                (rounds, packets - rounds * of_round)
+            }
+            None => (0, packets),
+        };
+        let behind = self.stretches.partition_point(|stretch| stretch.before < left as f64 - ROUNDING);
+        let stretch = behind.checked_sub(1).and_then(|at| self.stretches.get(at))?;
+        let ticks = stretch.reaches(left as f64)?;
+        Some(ticks + self.round.map_or(0.0, |round| rounds as f64 * round.ticks))
     }
 
     /// Packets scheduled in the first `elapsed` ticks.

@@ -147,8 +147,7 @@ impl PortSetup<'_> {
         let room = vec![0; HEAD_BYTES.max(longest as usize)];
         queue.stamp(&room, longest).map_err(|_| too_large(info, longest + FCS_BYTES))?;
         let source = Replay::new(recording.clone().into_frames()).map(Source::Replay);
-        let seconds = limit.duration_ms.map(|ms| ms as f64 / 1e3);
-        plans.intended_pps = load.as_ref().map(|load| load.mean_pps(seconds));
+        plans.intended_pps = load.as_ref().map(|load| load.mean_pps_within(limit, 1));
         plans.transmit.extend(source.map(|source| TransmitPlan {
             source,
             load,
@@ -220,8 +219,8 @@ impl PortSetup<'_> {
             plans.planned.flows_per_lcore.push(mine);
         }
         plans.planned.burst = if load.is_some() { profile.burst() } else { 1 };
-        let seconds = limit.duration_ms.map(|ms| ms as f64 / 1e3);
-        plans.intended_pps = load.map(|load| load.mean_pps(seconds));
+        let slack_packets = u64::from(workers) * u64::from(plans.planned.burst);
+        plans.intended_pps = load.map(|load| load.mean_pps_within(limit, slack_packets));
         Ok(())
     }
 }

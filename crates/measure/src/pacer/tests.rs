@@ -136,6 +136,43 @@ fn load_follows_its_stages_and_then_stays() {
 }
 
 #[test]
+fn the_mean_of_a_load_ends_with_its_last_packet() {
+    let limit = |packets, duration_ms| Limit { packets, duration_ms };
+    let of = |load: &Load, packets, ms| load.mean_pps_within(&limit(packets, ms), 1);
+    // 1000 t + 4500 t² packets after t seconds, and 19,000 a second after two.
+    let rising = Load::Stages { stages: vec![stage(1e3, 19e3, 2.0)], burst: 1 };
+    let falling = Load::Stages { stages: vec![stage(19e3, 1e3, 2.0)], burst: 1 };
+    let then_rests = Load::Stages { stages: vec![stage(100.0, 100.0, 1.0), stage(0.0, 0.0, 1.0)], burst: 1 };
+    // 0, 1 and 2 ms, 100 ms; then, after the mean of 33.3 ms, again.
+    let recorded = Load::Recorded(vec![0.0, 0.001, 0.002, 0.1]);
+    for (load, packets, ms, seconds) in [
+        (&rising, Some(20_001), None, 2.0),
+        (&rising, Some(39_001), None, 3.0),
+        (&rising, Some(5_001), Some(2_000), (91e6f64.sqrt() - 1e3) / 9e3),
+        (&rising, Some(30_000), Some(2_000), 2.0),
+        (&rising, None, Some(1_000), 1.0),
+        // 19,000 t - 4500 t²
+        (&falling, Some(14_501), None, 1.0),
+        (&then_rests, Some(101), None, 1.0),
+        (&then_rests, Some(1_000), Some(2_000), 2.0),
+        (&recorded, Some(3), None, 0.002),
+        (&recorded, Some(4), None, 0.1),
+        (&recorded, Some(7), None, 0.1 + 0.1 / 3.0 + 0.002),
+    ] {
+        let mean = load.mean_pps(Some(seconds));
+        let found = of(load, packets, ms);
+        assert!((found - mean).abs() < 1e-6 * mean, "{packets:?} {ms:?}: {found}, not {mean}");
+    }
+    // Two workers with bursts of 50 send their last bursts together, at once behind the first second.
+    let steps = Load::Stages { stages: vec![stage(1e3, 1e3, 1.0), stage(10.0, 10.0, 100.0)], burst: 50 };
+    let found = steps.mean_pps_within(&limit(Some(1_100), None), 100);
+    assert!((found - 1e3).abs() < 1e-3, "{found}");
+    let steady = Load::steady(1e3);
+    assert_eq!([of(&steady, Some(10), None), of(&steady, Some(10), Some(1_000))], [1e3; 2]);
+    assert!(of(&rising, Some(1), None).is_finite());
+}
+
+#[test]
 fn bursts_leave_whole_and_the_average_stays() {
     let stages = vec![StageRates { from_pps: 1000.0, to_pps: 1000.0, seconds: f64::INFINITY }];
     let mut pacer = Pacer::new(&Load::Stages { stages, burst: 32 }, HZ, 0);
