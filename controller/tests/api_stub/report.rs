@@ -101,7 +101,7 @@ fn counters(
             (Some(TransmitCounters { packets, bytes, ..TransmitCounters::default() }), None, port)
         }
         None => {
-            let (packets, _) = agent.wire.arrived(agent.mac, frames(spec).tag);
+            let (packets, _) = agent.wire.arrived(agent.mac, frames(spec).received_tag());
             let port = PortCounters { rx_packets: packets, ..PortCounters::default() };
             let receive = ReceiveCounters { frames: packets, packets, ..ReceiveCounters::default() };
             (None, Some(receive), port)
@@ -128,7 +128,9 @@ pub fn ended_by_stop(agent: &Agent, core: &Core, params: &Value) -> &'static str
     let spec = core.spec.as_ref().expect("a trial");
     match params["drain"]["expected_packets"].as_u64() {
         None => "stopped",
-        Some(expected) if agent.wire.arrived(agent.mac, frames(spec).tag).0 >= expected => "packets",
+        Some(expected) if agent.wire.arrived(agent.mac, frames(spec).received_tag()).0 >= expected => {
+            "packets"
+        }
         Some(_) => "settled",
     }
 }
@@ -160,7 +162,7 @@ pub fn report(agent: &Agent, core: &Core) -> Value {
         }
         (_, counters, _) => {
             let counters = counters.unwrap_or_default();
-            let (_, lost) = agent.wire.arrived(agent.mac, frames(spec).tag);
+            let (_, lost) = agent.wire.arrived(agent.mac, frames(spec).received_tag());
             report["receive"] = json!({
                 "counters": counters, "sequence_gaps": lost, "beyond_window": 0, "latency": null,
                 "packets_per_lcore": [counters.packets], "frames_per_queue": [counters.frames], "headroom": [0.9],

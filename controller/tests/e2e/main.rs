@@ -20,6 +20,7 @@ mod http;
 mod local_run;
 mod measure_self;
 mod metrics;
+mod other_paths;
 mod pktgen_capture;
 mod reports;
 mod resume;

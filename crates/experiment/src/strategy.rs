@@ -38,6 +38,10 @@ pub struct PathOutcome {
     pub receiver_dropped: u64,
     /// Most packets that can have been lost because the receiver was away from its queues.
     pub receiver_missed: u64,
+    /// Packets that the sender's port accepted and lost, at most; they are among the lost ones.
+    pub sender_lost: u64,
+    /// Packets that arrived too late to tell first copies from duplicates: so many of the received ones may be lost.
+    pub beyond_window: u64,
     /// Seconds of the trial besides its sending.
     pub overhead_s: f64,
     /// Delays of its packets, one-way or there and back; `None` when they are not known.
@@ -208,6 +212,8 @@ mod tests {
             intended_ns: None,
             duration_s: 1.0,
             receiver_dropped: 0,
+            sender_lost: 0,
+            beyond_window: 0,
             receiver_missed: 0,
             overhead_s: 0.0,
             delays: None,

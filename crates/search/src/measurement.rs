@@ -10,9 +10,9 @@ use crate::PPB;
 pub enum TesterLimit {
     /// The generator did not send what was asked.
     Generator,
-    /// The generator's port did not take what was asked.
+    /// The generator's port did not take what was asked, or lost what it had taken.
     Port,
-    /// The tester's receiver dropped packets, or was away from its queues.
+    /// The tester's receiver dropped packets, was away from its queues, or could not tell first copies from duplicates.
     Receiver,
 }
 
@@ -38,9 +38,9 @@ pub struct Measurement {
     pub effective_ns: u64,
     /// Packets sent.
     pub sent: u64,
-    /// Packets sent and not received.
+    /// Packets sent and not received, or not known to be received because copies of others may stand for them.
     pub lost: u64,
-    /// Of those, packets that the tester's own receiver dropped, or can have caused to be dropped: not known to be the
+    /// Of those, packets that the tester's own ends lost, can have caused to be lost, or cannot tell: not known to be the
     /// path's loss.
     pub receiver_lost: u64,
     /// Packets intended and not sent, when the offered load missed the intended one; otherwise 0.

@@ -57,8 +57,8 @@ counters! {
         /// Frames that arrived after a later one of their flow (RFC 4737), duplicates not counted.
         out_of_order: metric("rx_reordered_packets", "Packets that arrived after a later one of their flow (RFC 4737)")
             .column("rx_out_of_order"),
-        /// Linerate's frames of another trial.
-        stale: metric("rx_stale_packets", "Packets of another trial").column("rx_stale"),
+        /// Linerate's frames of another path or trial.
+        stale: metric("rx_stale_packets", "Packets of another path or trial").column("rx_stale"),
         /// Frames of this trial with a flow id that it does not have.
         bad_probes: metric("rx_bad_probe_packets", "Packets with a flow id that the trial does not have")
             .column("rx_bad_probes"),

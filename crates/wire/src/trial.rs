@@ -60,13 +60,22 @@ impl Work {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FrameWork {
-    /// Tag in every probe; frames with another tag are counted as stale.
+    /// Tag in every probe that the agent sends and, unless the receiver's part names another one, expects. Frames with
+    /// another tag count as stale.
     pub tag: u16,
     /// Role of the agent.
     pub role: RoleSpec,
 }
 
 impl FrameWork {
+    /// Tag of the probes that the agent counts.
+    pub fn received_tag(&self) -> u16 {
+        match &self.role {
+            RoleSpec::Receive(receive) | RoleSpec::Exchange(_, receive) => receive.tag.unwrap_or(self.tag),
+            RoleSpec::Transmit(_) | RoleSpec::Reflect => self.tag,
+        }
+    }
+
     /// True when the controller will fetch the results of all flows.
     pub fn all_flows(&self) -> bool {
         match &self.role {
@@ -128,6 +137,10 @@ pub struct TransmitSpec {
 pub struct ReceiveSpec {
     /// Number of flows: flow ids are below it, and the flow table has this size.
     pub flows: u32,
+    /// Tag of the probes that count, where it differs from [`FrameWork::tag`]: an agent that sends on one path and counts
+    /// on another must not count its own packets when they come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<u16>,
     /// True when the controller will fetch every flow's report, not only the worst flows.
     #[serde(default)]
     pub all_flows: bool,
@@ -209,6 +222,20 @@ mod tests {
             let times = [drain.settle_ns() / MS, drain.limit_ns() / MS, drain.tail_ns() / MS];
             assert_eq!(times, [settle, limit, tail], "{drain:?}");
         }
+    }
+
+    #[test]
+    fn an_agent_that_also_sends_counts_what_its_peer_sends() {
+        let work = |text: &str| serde_json::from_str::<FrameWork>(text).unwrap();
+        let sends =
+            r#"{"profile":{},"peer_mac":"02:00:00:00:00:02","limit":{"duration_ms":1,"packets":null}}"#;
+        // An earlier controller has one tag for both ways.
+        for (receive, tag) in [(r#"{"flows":1}"#, 7), (r#"{"flows":1,"tag":8}"#, 8)] {
+            let text = format!(r#"{{"tag":7,"role":{{"exchange":[{sends},{receive}]}}}}"#);
+            assert_eq!((work(&text).tag, work(&text).received_tag()), (7, tag));
+        }
+        let receive = ReceiveSpec { flows: 1, all_flows: false, tag: None };
+        assert_eq!(serde_json::to_string(&receive).unwrap(), r#"{"flows":1,"all_flows":false}"#);
     }
 
     #[test]

@@ -142,11 +142,14 @@ async fn both_ways(
     if !links_up(args, (a_setup, b_setup), &mut signals).await? {
         return Ok(Ending::Interrupted);
     }
-    let tag = random_tag()?;
-    let expect = Expect::Trial { tag, flows: args.profile.flows() };
+    // Each direction has its own tag, so that a port that loops its own packets back does not receive its peer's.
+    let from_a = random_tag()?;
+    let from_b = from_a.wrapping_add(1);
+    let expect = |tag| Expect::Trial { tag, flows: args.profile.flows() };
+    let (expect_a, expect_b) = (expect(from_b), expect(from_a));
     let (to_b, to_a) = (to(b_setup, args)?, to(a_setup, args)?);
-    let mut a = begin(a_setup, Order { trial: 0, tag, task: Task::Exchange(to_b, expect) })?;
-    let mut b = begin(b_setup, Order { trial: 0, tag, task: Task::Exchange(to_a, expect) })?;
+    let mut a = begin(a_setup, Order { trial: 0, tag: from_a, task: Task::Exchange(to_b, expect_a) })?;
+    let mut b = begin(b_setup, Order { trial: 0, tag: from_b, task: Task::Exchange(to_a, expect_b) })?;
     a.start();
     b.start();
     let began = Instant::now();

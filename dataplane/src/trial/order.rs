@@ -13,7 +13,7 @@ use linerate_measure::recording::Recording;
 pub struct Order {
     /// Number of the trial.
     pub trial: u32,
-    /// Tag of its probes.
+    /// Tag of the probes that it sends.
     pub tag: u16,
     /// Its task.
     pub task: Task,
@@ -58,14 +58,14 @@ impl Task {
 
 impl Order {
     /// What a controller asks for in the trial of this number.
-    pub fn new(trial: u32, FrameWork { tag, role }: &FrameWork) -> Self {
-        let expect = |receive: &ReceiveSpec| Expect::Trial { tag: *tag, flows: receive.flows };
-        let task = match role {
+    pub fn new(trial: u32, work: &FrameWork) -> Self {
+        let expect = |receive: &ReceiveSpec| Expect::Trial { tag: work.received_tag(), flows: receive.flows };
+        let task = match &work.role {
             RoleSpec::Transmit(transmit) => Task::Transmit(transmit.clone()),
             RoleSpec::Receive(receive) => Task::Receive(expect(receive)),
             RoleSpec::Exchange(transmit, receive) => Task::Exchange(transmit.clone(), expect(receive)),
             RoleSpec::Reflect => Task::Reflect,
         };
-        Self { trial, tag: *tag, task }
+        Self { trial, tag: work.tag, task }
     }
 }

@@ -245,6 +245,25 @@ fn of_two_ways_each_has_its_own_loss() {
 }
 
 #[test]
+fn packets_that_come_back_to_the_port_that_sent_them_are_lost() {
+    let Some(lab) = Lab::new("packets_that_come_back_to_the_port_that_sent_them_are_lost") else { return };
+    // Of the packets of each port, some turn round before the bridge.
+    lab.rule_at("near1", &format!("{ONE_IN_TEN} fwd to \"near1\""));
+    lab.rule_at("far1", "numgen inc mod 4 == 0 counter name hits fwd to \"far1\"");
+    let command = "pair --bidirectional --rate 2kpps --packets 4000 --flows 7 --quiet --json";
+    let report = lab.report("0@0,1@0,2@0,3@1,4@1", &["near", "far"], command);
+    assert_eq!((lab.counted("near1"), lab.counted("far1")), (400, 1000));
+    for (end, lost, came_back) in [("rx", 400, 1000), ("tx", 1000, 400)] {
+        let received = &report[end];
+        agrees(received);
+        assert_eq!(number(received, "lost_packets"), lost, "{report}");
+        assert_eq!(number(received, "received_packets"), 4000 - lost, "{report}");
+        assert_eq!(number(received, "stale_packets"), came_back, "{report}");
+        assert_eq!(number(received, "duplicate_packets"), 0, "{report}");
+    }
+}
+
+#[test]
 fn a_path_that_is_cut_loses_everything_and_delays_no_end() {
     let Some(lab) = Lab::new("a_path_that_is_cut_loses_everything_and_delays_no_end") else { return };
     lab.set("ip link set far1 nomaster");

@@ -238,5 +238,16 @@ fn measurement(limits: LimitsOf, request: &Request, path: &PathOutcome) -> Measu
     if measured.receiver_lost > 0 {
         measured.limit = measured.limit.or(Some(TesterLimit::Receiver));
     }
+    if limits.port == PartOf::Tester && path.sender_lost > 0 && lost > 0 {
+        measured.receiver_lost = lost.min(measured.receiver_lost.saturating_add(path.sender_lost));
+        measured.limit = measured.limit.or(Some(TesterLimit::Port));
+    }
+    // What may be a copy does not show that its packet arrived, nor that the path lost it.
+    let doubtful = path.beyond_window.min(path.received_packets);
+    if doubtful > 0 {
+        measured.lost = measured.lost.saturating_add(doubtful);
+        measured.receiver_lost = measured.receiver_lost.saturating_add(doubtful);
+        measured.limit = measured.limit.or(Some(TesterLimit::Receiver));
+    }
     measured
 }

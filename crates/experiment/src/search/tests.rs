@@ -1,10 +1,10 @@
 //! Tests of the search section and its strategy, on systems that are simulated at the level of paths.
 
 use linerate_search::measurement::TesterLimit;
-use linerate_search::{Goal, Irregular, Limiter, Next, PPB};
+use linerate_search::{Goal, Irregular, Limiter, Next, PPB, Request};
 
 use super::state::Ended;
-use super::{LimitsOf, MaxLoadSource, SearchMode, SearchPurpose, SearchState, Searches, combine};
+use super::{LimitsOf, MaxLoadSource, PartOf, SearchMode, SearchPurpose, SearchState, Searches, combine};
 use crate::plan::Trial;
 use crate::strategy::{Equipment, NextTrial, Outcomes, PathLimit, PathOutcome, Strategy, TrialOutcome};
 use crate::{Experiment, Overrides};
@@ -39,6 +39,8 @@ fn path(trial: &Trial, name: &str, capacity_pps: f64, generator_pps: f64) -> Pat
         intended_ns: trial.search.map(|search| search.intended_duration_ns),
         duration_s: seconds,
         receiver_dropped: 0,
+        sender_lost: 0,
+        beyond_window: 0,
         receiver_missed: 0,
         overhead_s: 0.1,
         delays: None,
@@ -227,6 +229,68 @@ fn time_failures_and_lost_paths_end_a_search_with_its_bounds() {
     other.intended_pps = Some(1.0);
     outcomes.add(&first, TrialOutcome::Measured(vec![other]));
     assert!(matches!(ended(&outcomes), Some(Ended::Failed(why)) if why.contains("another load")));
+}
+
+#[test]
+fn packets_too_late_to_be_judged_and_failed_sends_are_no_evidence_of_the_path() {
+    let request = Request { load_pps: 1_000_000, duration_ns: PPB, counted: true };
+    let trial = |lost: u64, beyond_window: u64, sender_lost: u64| PathOutcome {
+        path: "tx0-rx0".to_owned(),
+        intended_pps: Some(1e6),
+        offered_pps: 1e6,
+        sent_packets: 1_000_000,
+        received_packets: 1_000_000 - lost,
+        missed_intended: false,
+        limit: None,
+        intended_ns: Some(PPB),
+        duration_s: 1.0,
+        receiver_dropped: 0,
+        sender_lost,
+        beyond_window,
+        receiver_missed: 0,
+        overhead_s: 0.1,
+        delays: None,
+        losses: None,
+    };
+    let tester = LimitsOf::default();
+    let of_path = LimitsOf { port: PartOf::Path, ..tester };
+    // Limits; lost, beyond the window, lost by the sender's port; lost for the search, lost by the tester, its limit.
+    for (limits, (lost, beyond_window, sender_lost), expected) in [
+        (tester, (10, 0, 0), (10, 0, None)),
+        (tester, (0, 46_153, 0), (46_153, 46_153, Some(TesterLimit::Receiver))),
+        (tester, (10, 5, 0), (15, 5, Some(TesterLimit::Receiver))),
+        (tester, (10, 0, 4), (10, 4, Some(TesterLimit::Port))),
+        (tester, (10, 0, 12), (10, 10, Some(TesterLimit::Port))),
+        // What the port failed to send arrived nonetheless.
+        (tester, (0, 0, 12), (0, 0, None)),
+        (of_path, (10, 0, 12), (10, 0, None)),
+    ] {
+        let one = combine(SearchMode::Every, limits, &request, &[trial(lost, beyond_window, sender_lost)]);
+        assert_eq!(
+            (one.lost, one.receiver_lost, one.limit),
+            expected,
+            "{lost} {beyond_window} {sender_lost}"
+        );
+        assert_eq!(one.is_high_loss(0), lost + beyond_window > 0);
+        assert_eq!(one.is_witnessed(0), expected.0 > expected.1);
+    }
+}
+
+#[test]
+fn loss_that_may_hide_behind_late_packets_gives_no_lower_bound() {
+    let all = searches(&format!("{{search: {{{USER}, goals: [ndr]}}}}"));
+    let (trials, outcomes) = run(&all, |trial| {
+        let mut path = path(trial, "tx0-rx0", f64::MAX, f64::MAX);
+        path.beyond_window = if path.offered_pps > 1e6 { path.received_packets / 2 } else { 0 };
+        vec![path]
+    });
+    let state = all.searches(&outcomes).pop().unwrap();
+    let found = bounds(&state);
+    let (_, Some(lower), _, regular) = found[0].clone() else { panic!("{found:?}") };
+    assert!(lower <= 1_000_000 && !regular, "{found:?}");
+    assert!(trials.len() > 3);
+    let conclusions: Vec<_> = state.search.as_ref().unwrap().conclusions().collect();
+    assert_eq!(conclusions[0].1.irregular, Some(Irregular::TesterLimited));
 }
 
 #[test]

@@ -130,7 +130,9 @@ fn loss_curve(found: &LossCurveConclusion) -> Told {
         Partial::NotFromMaximum => "it does not begin at the maximum rate of the link",
         Partial::NotOffered => "a load was not offered",
         Partial::NotTwoClean => "no two trials in a row lost nothing",
-        Partial::LostInTester => "the tester's receiver dropped packets, which are left out of the loss",
+        Partial::LostInTester => {
+            "the tester's own ends lost packets, or cannot tell, which are left out of the loss"
+        }
     });
     let why: Vec<&str> = why.collect();
     let told = done("lossCurve", Vec::new());
@@ -205,7 +207,7 @@ fn recovery(found: &RecoveryConclusion) -> Told {
         RecoveryTime::NoOverload => Some("the overload lost nothing"),
         RecoveryTime::Unknown => Some("the time of some losses is not known"),
         RecoveryTime::NotOffered => Some("the overload was not offered"),
-        RecoveryTime::LostInTester => Some("the tester's receiver dropped packets"),
+        RecoveryTime::LostInTester => Some("the tester's own ends lost packets, or cannot tell"),
     });
     let line = format!("no recovery time after {load}: {}", why.unwrap_or("there is no trial"));
     Told {
@@ -288,7 +290,9 @@ fn soak(found: &SoakConclusion) -> Told {
     }
     if found.receiver_lost_packets > 0 {
         let dropped = things(found.receiver_lost_packets as usize, "packet");
-        lines.push(format!("the tester's receiver dropped {dropped}, which the path did not lose"));
+        lines.push(format!(
+            "the tester's own ends lost {dropped}, or cannot tell: the path is not known to have lost them"
+        ));
         return Told { outcome: Outcome::Limited, badge: "tester limited".to_owned(), ..done("soak", lines) };
     }
     if found.unsent_packets > 0 {

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossPlace {
+    /// The sender's port: its driver took packets and failed to send them.
+    SenderPort,
     /// Between the sender and its interface: the queueing discipline, or the kernel's path to it.
     Qdisc,
     /// The sender's interface.
@@ -31,6 +33,7 @@ impl LossPlace {
     /// The place in words.
     pub fn words(self) -> &'static str {
         match self {
+            LossPlace::SenderPort => "the sender's port",
             LossPlace::Qdisc => "before the sender's interface",
             LossPlace::SenderInterface => "the sender's interface",
             LossPlace::Softnet => "softnet queues",
@@ -62,6 +65,8 @@ pub(super) struct Counted<'a> {
     pub(super) lost: u64,
     pub(super) tx: Option<&'a HostReport>,
     pub(super) rx: Option<&'a HostReport>,
+    /// Packets that the sender's port lost, at most.
+    pub(super) port_failed: u64,
     pub(super) port_missed: Option<u64>,
     pub(super) socket_drops: Option<u64>,
 }
@@ -78,6 +83,11 @@ impl Counted<'_> {
                 parts.push(LossPart { place, packets, evidence });
             }
         };
+        take(
+            LossPlace::SenderPort,
+            self.port_failed,
+            format!("the sending port failed to send {}", self.port_failed),
+        );
         if self.engine.is_of_kernel() {
             self.before_the_receiver(&mut take);
         }
@@ -97,8 +107,9 @@ impl Counted<'_> {
     fn before_the_receiver(&self, take: &mut impl FnMut(LossPlace, u64, String)) {
         if let Some(interface) = self.tx.and_then(busiest) {
             let InterfaceReport { interface, tx_packets, tx_dropped, .. } = interface;
-            let missing = self.sent.saturating_sub(tx_packets.saturating_add(*tx_dropped));
-            let evidence = format!("{interface} sent {tx_packets} and dropped {tx_dropped} of {}", self.sent);
+            let taken = self.sent.saturating_sub(self.port_failed);
+            let missing = taken.saturating_sub(tx_packets.saturating_add(*tx_dropped));
+            let evidence = format!("{interface} sent {tx_packets} and dropped {tx_dropped} of {taken}");
             take(LossPlace::Qdisc, missing, evidence);
             take(LossPlace::SenderInterface, *tx_dropped, format!("{interface} dropped {tx_dropped}"));
         }

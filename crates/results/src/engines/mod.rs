@@ -22,6 +22,7 @@ pub use rows::{EngineRow, Limit, comparison, rows};
 use crate::store::report::TrialReport;
 use crate::streams::{AgentPart, ConnectionSummary, StreamsTrialRecord};
 use crate::summary::LcoreSummary;
+use crate::verdict::sender_lost;
 use losses::Counted;
 
 /// A trial of one engine. Null: not known.
@@ -88,6 +89,7 @@ impl EngineFigures {
             lost,
             tx: tx.host.as_ref(),
             rx: rx.host.as_ref(),
+            port_failed: sender_lost(sent, tx.port),
             port_missed: rx.port.map(|port| port.rx_missed),
             socket_drops: None,
         };
@@ -123,6 +125,7 @@ impl EngineFigures {
                 lost,
                 tx: hosts[0],
                 rx: hosts[1],
+                port_failed: 0,
                 port_missed: None,
                 socket_drops: sum(|one| one.socket_drops),
             };

@@ -61,6 +61,7 @@ fn every_lost_packet_has_one_place() {
             lost: *lost,
             tx: Some(&tx),
             rx: Some(&rx),
+            port_failed: 0,
             port_missed: *missed,
             socket_drops: None,
         };
@@ -69,6 +70,25 @@ fn every_lost_packet_has_one_place() {
         assert_eq!(found, *places, "{engine}");
         assert_eq!(parts.iter().map(|part| part.packets).sum::<u64>(), *lost);
     }
+}
+
+#[test]
+fn packets_that_the_sending_port_failed_to_send_are_not_lost_behind_it() {
+    // The interface sent none of the 300 that the driver failed to hand over.
+    let tx = host(&InterfaceReport { tx_packets: 700, ..Default::default() }, 0, 0);
+    let rx = host(&InterfaceReport { rx_packets: 690, ..Default::default() }, 0, 0);
+    let counted = Counted {
+        engine: EngineName::AfPacket,
+        sent: 1000,
+        lost: 310,
+        tx: Some(&tx),
+        rx: Some(&rx),
+        port_failed: 300,
+        port_missed: None,
+        socket_drops: None,
+    };
+    let found: Vec<_> = counted.places().iter().map(|part| (part.place, part.packets)).collect();
+    assert_eq!(found, [(LossPlace::SenderPort, 300), (LossPlace::Unknown, 10)]);
 }
 
 fn figures(engine: EngineName, profile: &str, cpu_s: Option<f64>) -> EngineFigures {

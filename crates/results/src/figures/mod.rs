@@ -16,7 +16,7 @@ use crate::host::HostSummary;
 use crate::host_setting::TrialHostSetting;
 use crate::store::report::TrialReport;
 use crate::summary::{LcoreSummary, LossTimes, ReflectorSummary, ReorderingSummary, TrialSummary};
-use crate::verdict::{Absence, Busiest, Observed, Reflected, Sending, judge};
+use crate::verdict::{Absence, Busiest, Observed, Reflected, Sending, judge, sender_lost};
 use linerate_experiment::direction::Direction;
 use linerate_experiment::plan::Trial;
 
@@ -139,6 +139,9 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         damaged: receive.counters.bad_checksums,
         blocked_s: transmit.blocked_s,
         beyond_window: receive.beyond_window,
+        stale: receive.counters.stale,
+        tx_errors: tx.port.map_or(0, |port| port.tx_errors),
+        sender_lost: sender_lost(sent, tx.port),
         forgone: transmit.forgone_packets,
         duration_s: transmit.duration_s,
         slack_packets: transmit.slack_packets(),
@@ -224,7 +227,7 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         tx_port: tx.port,
         rx_port: rx.port,
         disagreements,
-        notes: [said(of.tx, &tx.notes), said(far, &far_report.notes)].concat(),
+        notes: [said(of.tx, &tx.notes), said(far, &far_report.notes), said_of(&of, &observed)].concat(),
         duration_s: transmit.duration_s,
         inter_departure_ns: transmit.inter_departure.as_ref().map(|departures| departures.summary),
         latency_ns: one_way.map(|latency| latency.summary),
@@ -244,6 +247,24 @@ pub fn figures(of: Subject<'_>, tx: &TrialReport, rx: &TrialReport) -> Result<Tr
         trial: String::new(),
         flows_file: None,
     })
+}
+
+/// Counts that are remarkable whether or not packets were lost, each in one sentence.
+fn said_of(of: &Subject<'_>, observed: &Observed) -> Vec<String> {
+    let Observed { stale, tx_errors, .. } = *observed;
+    let mut notes = Vec::new();
+    if stale > 0 {
+        notes.push(format!(
+            "{}: {stale} packets of another path or trial arrived, which do not count as received: what lies between the ports \
+             floods or loops frames, or they are late",
+            of.rx
+        ));
+    }
+    if tx_errors > 0 {
+        notes
+            .push(format!("{}: the port counts {tx_errors} failed packets, as when its link is down", of.tx));
+    }
+    notes
 }
 
 fn reflector(report: &TrialReport) -> Option<ReflectorSummary> {

@@ -1,4 +1,6 @@
+use linerate_experiment::strategy::{PathLimit, PathOutcome};
 use linerate_traffic::profile::Field;
+use linerate_wire::counters::PortCounters;
 use linerate_wire::loss::LossTimeline;
 use linerate_wire::report::Part;
 use linerate_wire::report::{
@@ -83,6 +85,24 @@ fn what_is_sent_is_received_or_lost() {
     assert_eq!((result.offered_pps, result.received_pps), (500.0, 495.0));
     assert_eq!(result.verdict.kind, VerdictKind::PathLimited);
     assert_eq!(result.disagreements, ["tx0: packets differ", "rx0: packets differ"]);
+}
+
+#[test]
+fn packets_of_others_and_failed_sends_are_noted_without_loss_too() {
+    let (mut sender, mut receiver) = (tx(1000), rx(1000));
+    receiver.receive.as_mut().unwrap().counters.stale = 7;
+    let port = PortCounters { tx_packets: 998, tx_errors: 2, ..PortCounters::default() };
+    sender.port = Some(port);
+    let result = with_clock(true, &sender, &receiver).unwrap();
+    assert_eq!((result.lost_packets, result.verdict.kind), (0, VerdictKind::Clean), "{:?}", result.verdict);
+    let said = |part: &str| result.notes.iter().any(|note| note.contains(part));
+    assert!(said("rx0: 7 packets of another path or trial arrived"), "{:?}", result.notes);
+    assert!(said("tx0: the port counts 2 failed packets"), "{:?}", result.notes);
+    let lossy =
+        with_clock(true, &sender, &TrialReport { port: Some(PortCounters::default()), ..rx(998) }).unwrap();
+    assert_eq!(lossy.verdict.kind, VerdictKind::PortLimited, "{:?}", lossy.verdict);
+    let outcome = PathOutcome::from(&lossy);
+    assert_eq!((outcome.sender_lost, outcome.limit), (2, Some(PathLimit::Port)));
 }
 
 #[test]

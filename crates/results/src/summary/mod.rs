@@ -25,7 +25,7 @@ use crate::http::{HttpSearchSpec, HttpSearchSummary, HttpTrialSummary};
 use crate::store::inner_path;
 use crate::store::report::TrialReport;
 use crate::streams::{StreamsAgentInfo, StreamsTrialSummary};
-use crate::verdict::{VerdictKind, is_held_back};
+use crate::verdict::{VerdictKind, is_held_back, sender_lost};
 
 pub use aggregate::{Aggregate, StartSpread};
 pub use overhead::{Overhead, OverheadPart};
@@ -166,6 +166,8 @@ impl From<&TrialSummary> for PathOutcome {
             intended_ns: result.search.map(|search| search.intended_duration_ns),
             duration_s: result.duration_s,
             receiver_dropped: receiver_dropped(result),
+            sender_lost: sender_lost(result.sent_packets, result.tx_port),
+            beyond_window: result.beyond_window_packets,
             receiver_missed: result.receiver_absence.map_or(0, |absence| absence.packets),
             overhead_s: result.overhead_s,
             delays: result.latency_ns.or(result.round_trip_ns).map(|delay| Delays {
@@ -374,7 +376,7 @@ pub struct WarmUp {
     /// Further copies of packets that had already arrived, in the last attempt as all that follows.
     #[serde(default)]
     pub duplicate_packets: u64,
-    /// Packets of another trial or of an earlier attempt.
+    /// Packets of another path or trial, or of an earlier attempt.
     #[serde(default)]
     pub stale_packets: u64,
     /// Packets with a flow id that the traffic does not have.

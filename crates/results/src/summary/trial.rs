@@ -71,7 +71,7 @@ pub struct TrialSummary {
     pub loss_times: Option<LossTimes>,
     /// Further copies of packets that had already arrived.
     pub duplicate_packets: u64,
-    /// Packets of another trial.
+    /// Packets of another path or trial.
     pub stale_packets: u64,
     /// Packets of this trial with a flow id that it does not have.
     pub bad_probe_packets: u64,

@@ -32,7 +32,7 @@ pub enum VerdictKind {
     ReceiverLimited,
     /// Packets were lost between the ports.
     PathLimited,
-    /// The transmitter's port did not take the intended load.
+    /// The transmitter's port did not take the intended load, or lost packets that it had taken.
     PortLimited,
     /// The generator itself did not offer the intended load.
     GeneratorLimited,
@@ -97,6 +97,12 @@ pub struct Observed {
     pub blocked_s: f64,
     /// Frames too late to distinguish a first copy from a duplicate.
     pub beyond_window: u64,
+    /// Linerate's frames of another path or trial.
+    pub stale: u64,
+    /// Frames that the transmitting port counts as failed.
+    pub tx_errors: u64,
+    /// Those of them that it does not count as sent either; see [`sender_lost`].
+    pub sender_lost: u64,
     /// Packets that the pacer skipped after stalls.
     pub forgone: u64,
     /// Sending time in seconds.
@@ -217,16 +223,25 @@ fn cpu_words(side: &str, worker: Option<WorkerTime>, throttling: Option<Throttli
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
+/// Packets of `sent` that the transmitting port lost, at most: those that it counts as failed, as far as it does not count
+/// them as sent. A driver may count a packet as failed that it accepts later, or that its device sends later.
+pub fn sender_lost(sent: u64, port: Option<PortCounters>) -> u64 {
+    port.map_or(0, |port| port.tx_errors.min(sent.saturating_sub(port.tx_packets)))
+}
+
+/// Text on frames too late to be judged.
+fn too_late(frames: u64) -> String {
+    format!(
+        "{frames} packets came so late that copies cannot be distinguished from first arrivals, and may hide losses"
+    )
+}
+
 /// Judges a trial: by its loss first, then by its load.
 pub fn judge(observed: &Observed) -> Verdict {
     let loss = if observed.lost > 0 {
         Some(judge_loss(observed))
     } else if observed.beyond_window > 0 {
-        let late = observed.beyond_window;
-        let evidence = format!(
-            "{late} packets came so late that copies cannot be distinguished from first arrivals, and may hide losses"
-        );
-        Some((VerdictKind::PathLimited, evidence))
+        Some((VerdictKind::PathLimited, too_late(observed.beyond_window)))
     } else {
         None
     };
@@ -241,8 +256,8 @@ pub fn judge(observed: &Observed) -> Verdict {
     Verdict { kind, evidence }
 }
 
-/// Judges the loss by its largest part: drops at the receiving port, then damaged frames, then a receiver that
-/// was saturated, or away for so long that it explains all of it. Failed buffer allocations are reported and do not decide.
+/// Judges the loss by its largest part: drops at the receiving port, then failures of the sending one, then damaged
+/// frames, then a receiver that was saturated, or away for so long that it explains all of it. Failed buffer allocations are reported and do not decide.
 fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
     let Observed { sent, lost, damaged, rx_port, .. } = *observed;
     let share = 100.0 * lost as f64 / sent.max(1) as f64;
@@ -254,6 +269,18 @@ fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
     match rx_port {
         Some(port) => add(&format!("the receiving port counts {port}")),
         None => add("the receiving port's own drop counters are not known"),
+    }
+    if observed.tx_errors > 0 {
+        add(&format!(
+            "the sending port counts {} failed packets, as when its link is down",
+            observed.tx_errors
+        ));
+    }
+    if observed.stale > 0 {
+        add(&format!("{} packets of another path or trial arrived", observed.stale));
+    }
+    if observed.beyond_window > 0 {
+        add(&too_late(observed.beyond_window));
     }
     if damaged > 0 {
         add(&format!("damaged frames (wrong checksum): {damaged}"));
@@ -283,6 +310,8 @@ fn judge_loss(observed: &Observed) -> (VerdictKind, String) {
     let damaged = ports().fold(damaged, |damaged, port| damaged.saturating_add(port.errors));
     let kind = if dropped >= most {
         VerdictKind::ReceiverLimited
+    } else if observed.sender_lost >= most {
+        VerdictKind::PortLimited
     } else if damaged >= most {
         VerdictKind::PathLimited
     } else if at_limit.is_some() || observed.rx_absence.is_some_and(|absence| absence.packets >= lost) {

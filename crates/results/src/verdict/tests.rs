@@ -53,6 +53,36 @@ fn every_kind_has_its_numbers() {
         ("full port", Observed { blocked_s: 0.004, ..at(Some(1e6), 5e5) }, PortLimited, "40.0 % of the time"),
         ("doubtful copies", Observed { beyond_window: 3, ..clean }, PathLimited, "3 packets came so late"),
         (
+            "doubtful copies beside loss",
+            Observed { lost: 10, beyond_window: 3, ..clean },
+            PathLimited,
+            "3 packets came so late that copies cannot be distinguished from first arrivals, and may hide losses",
+        ),
+        (
+            "packets of others",
+            Observed { lost: 10, stale: 4000, ..clean },
+            PathLimited,
+            "4000 packets of another path or trial arrived",
+        ),
+        (
+            "failed sends",
+            Observed { lost: 10, tx_errors: 12, sender_lost: 6, ..clean },
+            PortLimited,
+            "the sending port counts 12 failed packets",
+        ),
+        (
+            "failed sends that explain less than half",
+            Observed { lost: 10, tx_errors: 12, sender_lost: 4, ..clean },
+            PathLimited,
+            "the sending port counts 12 failed packets",
+        ),
+        (
+            "failed sends that arrived",
+            Observed { tx_errors: 2411, sender_lost: 2411, ..clean },
+            Clean,
+            "all 10000 packets received",
+        ),
+        (
             "loss elsewhere",
             Observed { lost: 10, ..clean },
             PathLimited,
@@ -248,5 +278,23 @@ fn a_missed_load_is_off_by_more_than_the_tolerance_and_a_packet() {
     ] {
         let observed = Observed { intended_pps, offered_pps, duration_s, ..Observed::default() };
         assert_eq!(observed.missed_intended(), missed, "{offered_pps} of {intended_pps:?}");
+    }
+}
+
+#[test]
+fn a_port_lost_what_it_counts_as_failed_and_not_as_sent() {
+    let port =
+        |tx_packets, tx_errors| Some(PortCounters { tx_packets, tx_errors, ..PortCounters::default() });
+    for (port, lost) in [
+        (None, 0),
+        (port(1000, 0), 0),
+        // A driver that counts what it refused, and is asked again.
+        (port(1000, 500), 0),
+        (port(900, 100), 100),
+        (port(900, 40), 40),
+        // Frames of its own, such as answers to ARP requests.
+        (port(1003, 2), 0),
+    ] {
+        assert_eq!(sender_lost(1000, port), lost, "{port:?}");
     }
 }

@@ -126,24 +126,26 @@ impl From<PlatformError> for Ending {
     }
 }
 
-/// Names of trials and tags of their probes: each is used once, from a random start, so that packets of other
-/// runs are recognised.
+/// Numbers of trials, and tags of probes: each path of each trial has its own, from a random start, so that packets of
+/// other paths, trials and runs are recognised.
 #[derive(Debug)]
 struct Numbers {
     last: Cell<u32>,
-    first_tag: u16,
+    next_tag: Cell<u16>,
 }
 
 impl Numbers {
     fn random() -> Result<Self, PlatformError> {
         let bytes = random_bytes(2)?;
-        Ok(Self { last: Cell::new(0), first_tag: u16::from_be_bytes([bytes[0], bytes[1]]) })
+        Ok(Self { last: Cell::new(0), next_tag: Cell::new(u16::from_be_bytes([bytes[0], bytes[1]])) })
     }
 
-    fn next(&self) -> (u32, u16) {
-        let id = self.last.get() + 1;
+    /// The next trial's number, and the first of the tags of its `paths`; the others follow, modulo 2¹⁶.
+    fn next(&self, paths: usize) -> (u32, u16) {
+        let (id, tag) = (self.last.get() + 1, self.next_tag.get());
         self.last.set(id);
-        (id, self.first_tag.wrapping_add(id as u16))
+        self.next_tag.set(tag.wrapping_add(paths as u16));
+        (id, tag)
     }
 }
 
@@ -363,8 +365,7 @@ async fn run_trial(
         rest(job, trial).await?;
         let repeatable = attempt < retries;
         let Round { lost, is_filed } =
-            round::run(job, trial, groups, nodes, platform, numbers.next(), repeatable, recorder, observer)
-                .await?;
+            round::run(job, trial, groups, nodes, platform, numbers, repeatable, recorder, observer).await?;
         let Some(first) = lost.first() else { break };
         // A recorded trial is not repeated; only the groups are recovered for the trials left.
         if retries == 0 && !recorder.is_recorded(trial) {

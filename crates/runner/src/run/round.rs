@@ -15,7 +15,7 @@ use super::recorder::Recorder;
 use super::start::Clocks;
 use super::trial::steps::TrialPhase;
 use super::trial::{Assignment, DrainTimes, GroupTrial, Stopped};
-use super::{Ending, Job};
+use super::{Ending, Job, Numbers};
 use crate::platform::Platform;
 use linerate_experiment::plan::Trial;
 use linerate_experiment::topology::Path;
@@ -73,12 +73,17 @@ pub(super) async fn run(
     groups: &mut [Group],
     nodes: &mut NodeWatch,
     platform: &mut impl Platform,
-    (id, tag): (u32, u16),
+    numbers: &Numbers,
     repeatable: bool,
     recorder: &mut Recorder<'_>,
     observer: &dyn Observer,
 ) -> Result<Round, Ending> {
     let began_s = recorder.elapsed_s();
+    let loaded = |group: &Group| {
+        group.paths().iter().filter(|path| trial.loads(&path.name)).cloned().collect::<Vec<_>>()
+    };
+    let paths: Vec<Vec<Path>> = groups.iter().map(loaded).collect();
+    let (id, tag) = numbers.next(paths.iter().map(Vec::len).sum());
     let assignment = Assignment {
         id,
         tag,
@@ -88,10 +93,7 @@ pub(super) async fn run(
         drain: DrainTimes::of(&job.experiment.trial().drain),
     };
     let halt = watch::Sender::new(false);
-    let loaded = |group: &Group| {
-        group.paths().iter().filter(|path| trial.loads(&path.name)).cloned().collect::<Vec<_>>()
-    };
-    let paths: Vec<Vec<Path>> = groups.iter().map(loaded).collect();
+    let mut paths_before = 0;
     let mut lanes = Vec::with_capacity(groups.len());
     for (position, (group, paths)) in groups.iter_mut().zip(&paths).enumerate() {
         if paths.is_empty() {
@@ -100,6 +102,8 @@ pub(super) async fn run(
         let watch = GroupObserver { observer, paths };
         let mut course =
             GroupTrial::new(&assignment, group, paths, watch, job.interrupted.clone(), halt.subscribe());
+        course.paths_before = paths_before;
+        paths_before += paths.len();
         course.has_interrupts = lanes.is_empty() && trial.host_setting.is_some();
         lanes.push(Lane {
             position,
@@ -316,7 +320,7 @@ fn settle(
         profile: trial.name.clone(),
         pair: path.name.clone(),
         repeat: trial.repeat,
-        tag: assignment.tag,
+        tag: lane.course.tag_of(|of| of.name == path.name),
         reason: None,
         result: None,
         started_at: lane.started.map(|at| humantime::format_rfc3339_millis(at).to_string()),

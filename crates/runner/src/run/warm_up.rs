@@ -287,7 +287,7 @@ impl Run<'_> {
 
     /// Runs a small trial without an observer.
     async fn attempt(&self, drain: DrainTimes, group: &mut Group) -> Result<Attempt, Stopped> {
-        let (id, tag) = self.numbers.next();
+        let (id, tag) = self.numbers.next(1);
         let Traffic { profile, limit, .. } = self.traffic.clone();
         let settings = TrialSection { all_flows: false, ..self.experiment.trial().clone() };
         let assignment = Assignment { id, tag, profile, limit, settings, drain };

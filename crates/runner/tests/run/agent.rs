@@ -250,7 +250,7 @@ impl Agent {
             packets_per_lcore: vec![sent],
             ..TransmitReport::default()
         };
-        let received = self.sent(&self.peer, frames(spec).tag);
+        let received = self.sent(&self.peer, frames(spec).received_tag());
         let receive = ReceiveReport {
             counters: ReceiveCounters { frames: received, packets: received, ..ReceiveCounters::default() },
             packets_per_lcore: vec![received],

@@ -80,6 +80,24 @@ async fn a_way_back_that_is_not_found_is_no_obstacle_to_one_way_trials() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_path_of_each_trial_has_a_tag_of_its_own() {
+    for (direction, paths) in [("one-way", 2), ("bidirectional", 4)] {
+        let lab = Lab::new(&format!("pairs: 2, trial: {{{SHORT}, repeats: 2, direction: {direction}}}"));
+        let summary = lab.run().await;
+        complete(&summary);
+        // What an agent counts is what its peer sent with the tag that it was told to expect.
+        assert!(summary.trials.iter().all(|trial| trial.received_packets == 1000), "{direction}");
+        let tag = |trial: &linerate_results::summary::TrialSummary| {
+            load_trial(lab.results.path(), &summary.experiment.id, &trial.trial).unwrap().tag
+        };
+        let mut tags: Vec<u16> = summary.trials.iter().map(tag).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        assert_eq!(tags.len(), 2 * paths, "{direction}: {tags:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_long_drain_with_many_samples_loses_no_agent() {
     let slow = Script { drains_slowly: true, ..Script::default() };
     let spec = format!("trial: {{{SHORT}, sampleInterval: 10ms, drain: {{settle: 90s, limit: 100s}}}}");

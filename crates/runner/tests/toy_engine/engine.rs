@@ -226,8 +226,10 @@ impl Engine for ToyEngine {
     }
 
     fn prepare(&mut self, trial: u32, work: &Work) -> Result<Planned, EngineError> {
-        let FrameWork { tag, role } = work.frames().unwrap();
-        let analysis = |spec: &ReceiveSpec| Analysis::new(Expect::Trial { tag: *tag, flows: spec.flows });
+        let work = work.frames().unwrap();
+        let FrameWork { tag, role } = work;
+        let analysis =
+            |spec: &ReceiveSpec| Analysis::new(Expect::Trial { tag: work.received_tag(), flows: spec.flows });
         let (part, send, receive) = match role {
             RoleSpec::Transmit(spec) => (Part::Tx, Some(self.plan_sending(*tag, spec)?), None),
             RoleSpec::Receive(spec) => (Part::Rx, None, Some(analysis(spec))),

@@ -272,7 +272,7 @@ impl ServiceTest {
         }
         if trial.receiver_lost > 0 {
             let reason = format!(
-                "the tester's receiver dropped {} packets, or can have caused their loss",
+                "the tester's own ends lost {} packets, can have caused their loss, or cannot tell",
                 trial.receiver_lost
             );
             add(Criterion::Receiver, StepVerdict::Unknown, reason);

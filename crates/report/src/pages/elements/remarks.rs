@@ -26,7 +26,7 @@ pub(super) fn blocks(_: &Source, trial: &Trial<'_>) -> Vec<Block> {
         ("reordered", figures.reordering.packets),
         ("damaged", figures.bad_checksum_packets),
         ("without a UDP checksum (counted as received)", figures.without_checksum_packets),
-        ("of another trial", figures.stale_packets),
+        ("of another path or trial", figures.stale_packets),
         ("of an unknown flow", figures.bad_probe_packets),
         ("not Linerate's", figures.foreign_packets),
         ("too late to be judged", figures.beyond_window_packets),

@@ -161,8 +161,8 @@ async fn run_trial(
     let taking_part = &agents[..clients + trial.profile.backends as usize];
     let context = Context {
         trial,
-        gate_id: numbers.next().0,
-        id: numbers.next().0,
+        gate_id: numbers.next(0).0,
+        id: numbers.next(0).0,
         of,
         settings: job.experiment.trial(),
         directory: job.store.directory(),

@@ -109,7 +109,7 @@ pub(super) async fn drive(
         }
         let mut left = experiment.trial().retries.get_u32();
         loop {
-            let (number, repeatable) = (numbers.next(), left > 0);
+            let (number, repeatable) = (numbers.next(1), left > 0);
             let lost = run_trial(
                 job,
                 trial,

@@ -32,6 +32,7 @@ const GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Assignment {
     pub(super) id: u32,
+    /// Tag of the probes on the first of its paths, of all groups; each further path has the next one.
     pub(super) tag: u16,
     pub(super) profile: Profile,
     pub(super) limit: Limit,
@@ -111,6 +112,8 @@ pub(super) struct GroupTrial<'a> {
     pub(super) seen: Vec<Seen>,
     /// Start of each sender on its own clock, in nanoseconds; `None`: at once.
     pub(super) begins_ns: Vec<Option<u64>>,
+    /// Paths of the trial in groups before this one.
+    pub(super) paths_before: usize,
     /// True when the sender of the first path counts the node's interrupts.
     pub(super) has_interrupts: bool,
     watch: GroupObserver<'a>,
@@ -137,12 +140,19 @@ impl<'a> GroupTrial<'a> {
             steps: Steps::new(&group.plan, paths),
             seen: vec![Seen::default(); agents],
             begins_ns: vec![None; agents],
+            paths_before: 0,
             has_interrupts: false,
             watch,
             interrupted,
             halted,
             sending: Duration::ZERO,
         }
+    }
+
+    /// Tag of the probes on the first path that `is_it`.
+    pub(super) fn tag_of(&self, is_it: impl Fn(&Path) -> bool) -> u16 {
+        let before = self.paths_before + self.steps.paths().iter().position(is_it).unwrap_or(0);
+        self.assignment.tag.wrapping_add(before as u16)
     }
 
     /// The agents that send, in order.
@@ -267,8 +277,10 @@ impl<'a> GroupTrial<'a> {
 
     /// The agent's part of the trial as a command.
     fn prepare(&self, group: &Group, index: usize) -> Result<Command, Stopped> {
-        let Assignment { id, tag, profile, limit, settings, .. } = self.assignment;
-        let receive = ReceiveSpec { flows: profile.flows(), all_flows: settings.all_flows };
+        let Assignment { id, profile, limit, settings, .. } = self.assignment;
+        let (sent, received) = (self.tag_of(|path| path.from == index), self.tag_of(|path| path.to == index));
+        let receive =
+            |tag: Option<u16>| ReceiveSpec { flows: profile.flows(), all_flows: settings.all_flows, tag };
         let transmit = || {
             let path = self.steps.paths().iter().find(|path| path.from == index);
             let path = path.ok_or_else(|| Stopped::Unfiled("an agent sends on no path".to_owned()))?;
@@ -276,15 +288,18 @@ impl<'a> GroupTrial<'a> {
             let (_, peer_mac) = group.macs(path, profile);
             Ok::<_, Stopped>(Box::new(TransmitSpec { profile: addressed.profile, peer_mac, limit: *limit }))
         };
-        let role = match self.steps.part(index) {
-            Some(Part::Tx) => RoleSpec::Transmit(transmit()?),
-            Some(Part::Exchange) => RoleSpec::Exchange(transmit()?, receive),
-            Some(Part::Rx) | None => RoleSpec::Receive(receive),
-            Some(Part::Reflect) => RoleSpec::Reflect,
+        let (tag, role) = match self.steps.part(index) {
+            Some(Part::Tx) => (sent, RoleSpec::Transmit(transmit()?)),
+            Some(Part::Exchange) => {
+                // In a round trip, both are the same.
+                (sent, RoleSpec::Exchange(transmit()?, receive((received != sent).then_some(received))))
+            }
+            Some(Part::Rx) | None => (received, RoleSpec::Receive(receive(None))),
+            Some(Part::Reflect) => (self.tag_of(|path| path.reflector == Some(index)), RoleSpec::Reflect),
         };
         Ok(Command::Prepare(Box::new(TrialSpec {
             trial: *id,
-            work: Work::Frames(FrameWork { tag: *tag, role }),
+            work: Work::Frames(FrameWork { tag, role }),
             sample_interval_ms: settings.sample_interval.millis_u32(),
             orphan_ms: settings.orphan.millis_u32(),
             interrupts: self.has_interrupts
