@@ -14,7 +14,7 @@ case ${1:-} in
         cat <<'END'
 Usage: scripts/fuzz.sh [SECONDS_PER_TARGET]    (default: 60)
 
-Runs each fuzz target for so long, as many at a time as there are CPUs, and prints PASS, FAIL or NOT RUN for each. Findings are kept below
+Runs each fuzz target for so long, two at a time for each CPU, and prints PASS, FAIL or NOT RUN for each. Findings are kept below
 fuzz/artifacts; inputs that reach further than earlier ones in ~/.cache/linerate/fuzz, from where the next run goes on. Installs cargo-fuzz from
 crates.io where it is missing.
 
@@ -48,7 +48,7 @@ fuzz() {
 
 say "fuzzing ${TARGETS[*]}, each for $seconds s"
 for target in "${TARGETS[@]}"; do
-    while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
+    while [ "$(jobs -rp | wc -l)" -ge "$((2 * $(nproc)))" ]; do wait -n || true; done
     { fuzz "$target" && touch "$work/$target.passed"; } &
 done
 wait

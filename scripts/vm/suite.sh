@@ -7,6 +7,9 @@ COUNTING=(pair experiment routed queues reflect netem balancers streams tune)
 OTHERS=(faults machine no-iommu)
 SCENARIOS=("${COUNTING[@]}" "${OTHERS[@]}")
 passed=0 failed=0 skipped=0 work='' child='' reason=''
+# Guests that were started, by their scenarios: the process that runs each.
+names=()
+declare -A guests=()
 
 # options_of SCENARIO: of the machine it needs, for `run`.
 options_of() {
@@ -42,7 +45,7 @@ run_suite() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
     for scenario in "${wanted[@]}"; do
-        [ "$(options_of "$scenario")" = "$options" ] || boot_guest
+        [ "$(options_of "$scenario")" = "$options" ] || begin_guest "$options"
         options=$(options_of "$scenario")
         if [ "$scenario" = machine ]; then
             say "virtual machine: machine"
@@ -51,21 +54,48 @@ run_suite() {
             guest+=("$scenario")
         fi
     done
-    boot_guest
+    begin_guest "$options"
+    end_guests
     echo "$passed passed, $failed failed, $skipped not run in $((SECONDS - begun)) s"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }
 
-# boot_guest: the scenarios in `guest`, one after the other in one guest with `options`; on a wire with a capture, to compare with.
-boot_guest() {
+# begin_guest OPTIONS: a guest with these, in a process of its own, for the scenarios in `guest`. Guests that count packets run at the same time: one alone
+# keeps little more than one CPU busy. The others run one after the other, in the CPU time that is left.
+begin_guest() {
     [ ${#guest[@]} -gt 0 ] || return 0
-    local name="${guest[*]}" words=()
-    say "virtual machine: $name"
-    read -ra words <<<"$options"
-    [[ $options != *"--wire hub"* ]] || words+=(--capture "$work/$name.pcap")
-    boot_scenarios "$name" "${words[@]}"
-    capture_agrees "$name"
+    local name="${guest[*]}" scenario=${guest[0]}
+    mkdir "$work/$name"
+    run_guest "$name" "$1" >"$work/$name.out" 2>&1 </dev/null &
+    guests[$name]=$!
+    names+=("$name")
     guest=()
+    [[ " ${COUNTING[*]} " == *" $scenario "* ]] || end_guests
+}
+
+# run_guest NAME OPTIONS: the scenarios of NAME, one after the other in one guest; on a wire with a capture, to compare with.
+run_guest() {
+    local LINERATE_NOT_RUN='' words=()
+    trap 'end_child' EXIT
+    trap 'exit 143' TERM
+    read -ra words <<<"$2"
+    [[ $2 != *"--wire hub"* ]] || words+=(--capture "$work/$1.pcap")
+    boot_scenarios "$1" "${words[@]}"
+    capture_agrees "$1"
+}
+
+# end_guests: shows what they wrote, each as a whole and the first while it runs; their checks count as if they had been run here.
+end_guests() {
+    local name line ended
+    for name in "${names[@]}"; do
+        say "virtual machine: $name"
+        while IFS= read -r line; do check_line "$line"; done < <(tail --pid="${guests[$name]}" -s 0.2 -n +1 -f "$work/$name.out")
+        ended=0
+        wait "${guests[$name]}" || ended=$?
+        unset "guests[$name]"
+        [ "$ended" -eq 0 ] || check_line "FAIL $name: ended with $ended"
+    done
+    names=()
 }
 
 # can_run: prepares the machine; where that is impossible for good reason, `reason` says so. What else goes wrong is an error.
@@ -91,9 +121,13 @@ need_programs() {
 }
 
 end_suite() {
-    [ -z "$child" ] || { kill -TERM "$child" 2>/dev/null && wait "$child"; } || true
+    local pid
+    for pid in "${guests[@]}"; do { kill -TERM "$pid" && wait "$pid"; } 2>/dev/null || true; done
+    end_child
     rm -rf "$work"
 }
+
+end_child() { [ -z "$child" ] || { kill -TERM "$child" && wait "$child"; } 2>/dev/null || true; }
 
 # boot_scenarios NAMES [OPTIONS of run]: the guest's checks are counted; that it fails without saying so is one check, too.
 boot_scenarios() {
@@ -101,12 +135,11 @@ boot_scenarios() {
     local scenarios=()
     read -ra scenarios <<<"$1"
     shift
-    mkdir -p "$work/$name"
-    mkfifo "$work/$name.out"
+    mkfifo "$work/$name.fifo"
     # In the background and read through a pipe, so that a signal to this script is heard at once.
-    (run --results "$work/$name" "$@" -- "$PWD/scripts/vm/in_turn.sh" "${scenarios[@]}") >"$work/$name.out" 2>&1 &
+    (run --results "$work/$name" "$@" -- "$PWD/scripts/vm/in_turn.sh" "${scenarios[@]}") >"$work/$name.fifo" 2>&1 &
     child=$!
-    while IFS= read -r line; do check_line "$line"; done <"$work/$name.out"
+    while IFS= read -r line; do check_line "$line"; done <"$work/$name.fifo"
     wait "$child" || status=$?
     child=''
     [ "$status" -eq 0 ] || [ "$failed" -gt "$before" ] || check_line "FAIL $name: the guest: ended with $status"

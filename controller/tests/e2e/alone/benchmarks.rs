@@ -13,6 +13,8 @@ use crate::support::{Bench, linerate, stderr, stdout};
 /// Packets per second that a path lets pass, and packets beyond that it lets pass at once.
 const LIMIT_PPS: f64 = 20_000.0;
 const BUCKET: f64 = 1_000.0;
+/// Duration of the steps of loss curves and services.
+const STEP_S: f64 = 0.5;
 
 fn run(path: &BridgedPath, bench: &Bench) -> Summary {
     summary_of(bench, &path.run(bench))
@@ -30,10 +32,10 @@ fn benchmarks_behind_a_search_find_the_limit_of_a_path() {
     warmUp: 0s
     then:
       - latency: {{of: 10kpps, at: [100%, 50%], duration: 300ms, repeats: 2}}
-      - lossCurve: {{step: 10%, duration: 1s}}
+      - lossCurve: {{step: 10%, duration: 500ms}}
       - recovery: {{of: 20kpps, overload: 500ms, after: 500ms}}
-      - service: {{cir: 10kpps, eir: 10kpps, steps: [50%, 100%], policing: true, stepDuration: 1s, performance: 1s, loss: 5%, tolerance: 10%}}
-      - service: {{cir: 40kpps, steps: [100%], stepDuration: 1s, performance: 1s}}
+      - service: {{cir: 10kpps, eir: 10kpps, steps: [50%, 100%], policing: true, stepDuration: 500ms, performance: 500ms, loss: 5%, tolerance: 10%}}
+      - service: {{cir: 40kpps, steps: [100%], stepDuration: 500ms, performance: 500ms}}
       - backToBack: {{of: 20kpps, searches: 1}}\n"
     ));
     let summary = run(&path, &bench);
@@ -49,8 +51,8 @@ fn benchmarks_behind_a_search_find_the_limit_of_a_path() {
     assert!(curve.partial.contains(&Partial::NotFromMaximum), "an af_packet port reports no speed");
     // What was offered and exceeds rate and bucket of the filter is lost.
     for point in curve.points.iter().filter(|point| point.unsent_packets == 0) {
-        let least = 1.0 - (LIMIT_PPS + BUCKET) / point.load_pps as f64;
-        assert!(point.loss_ratio >= least - 0.02, "{least}: {point:?}");
+        let least = 1.0 - (LIMIT_PPS + BUCKET / STEP_S) / point.load_pps as f64;
+        assert!(point.loss_ratio >= least - 0.04, "{least}: {point:?}");
     }
 
     let Some(Conclusion::Recovery(recovery)) = &found(&summary, "recovery").conclusion else { panic!() };
@@ -63,7 +65,10 @@ fn benchmarks_behind_a_search_find_the_limit_of_a_path() {
     assert_eq!(loads[..4], [5_000, 10_000, 20_000, 22_500]);
     // A sender that was held up did not offer the load, and catches up faster than the filter allows.
     for step in passes.steps.iter().filter(|step| step.verdict == StepVerdict::Fail) {
-        assert!(step.sent_packets as f64 > LIMIT_PPS || step.load_pps as f64 >= LIMIT_PPS, "{step:?}");
+        assert!(
+            step.sent_packets as f64 > LIMIT_PPS * STEP_S || step.load_pps as f64 >= LIMIT_PPS,
+            "{step:?}"
+        );
     }
     if passes.steps.iter().all(|step| step.verdict == StepVerdict::Pass) {
         assert_eq!(
@@ -71,11 +76,11 @@ fn benchmarks_behind_a_search_find_the_limit_of_a_path() {
             (Some(StepVerdict::Pass), Some(StepVerdict::Pass))
         );
     }
-    // Twice the limit is lost to a half; without the load, no verdict says anything.
+    // Twice the limit is lost to a half; without the load, no verdict says anything. A sender that is held up ends late: more passes meanwhile.
     let fails = service(services[1]);
     assert!((passes.deviations.len(), fails.steps.len()) >= (3, 1), "{fails:?}");
     let step = &fails.steps[0];
-    if step.sent_packets as f64 > LIMIT_PPS + BUCKET + 1.0 {
+    if step.sent_packets as f64 > 1.2 * (LIMIT_PPS * STEP_S + BUCKET) {
         assert_eq!(
             (step.verdict, fails.configuration, fails.performance),
             (StepVerdict::Fail, Some(StepVerdict::Fail), None)
@@ -116,7 +121,7 @@ fn assert_buffer(summary: &Summary, frames: f64, limit_pps: f64) -> BackToBackCo
     let Some(Conclusion::BackToBack(burst)) = &found(summary, "backToBack").conclusion else { panic!() };
     let bursts: Vec<&TrialSummary> =
         summary.trials.iter().filter(|trial| trial.intended_pps.is_none() && trial.repeat > 1).collect();
-    assert!(bursts.len() >= 10, "{}", bursts.len());
+    assert!(bursts.len() >= 5, "{}", bursts.len());
     for trial in &bursts {
         let passed = trial.received_packets as f64;
         let most = 1.05 * (frames + limit_pps * trial.duration_s) + 1.0;
@@ -164,7 +169,7 @@ fn the_longest_burst_fills_the_queue_of_a_shaped_link() {
     goals: [{QUICK}]
     load: {{min: 5kpps}}
     warmUp: 0s
-    then: [{{backToBack: {{of: 20kpps, searches: 2, min: 50, max: 10000, step: 20, wait: 100ms}}}}]\n"
+    then: [{{backToBack: {{of: 20kpps, searches: 1, min: 50, max: 10000, step: 20, wait: 100ms}}}}]\n"
     ));
     let summary = run(&path, &bench);
     // Bucket and queue hold whole frames.
