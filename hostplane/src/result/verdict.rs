@@ -22,6 +22,7 @@ pub(crate) fn judge(parts: &Parts<'_>, result: &DirectionResult) -> StreamsVerdi
         intended_bps: result.intended_bps,
         offered_bps: result.offered_bps,
         received_bytes: result.received_bytes,
+        incomplete: result.streams.iter().find_map(|stream| stream.reason.as_deref()),
         sending_s: result.sending_s,
         full_s: result.full_s,
         forgone: result.forgone,

@@ -311,6 +311,7 @@ impl Ends<'_> {
             intended_bps: summary.intended_bps,
             offered_bps: summary.offered_bps,
             received_bytes: summary.received_bytes,
+            incomplete: summary.reasons.first().map(String::as_str),
             sending_s: summary.sending_s,
             full_s: sending.map(|sending| {
                 let total: f64 = sending.streams.iter().map(|stream| stream.full_s).sum();

@@ -19,12 +19,14 @@ const THROTTLED_SHARE: f64 = 0.02;
 const FULL_SOCKET_SHARE: f64 = 0.02;
 /// Least number of equal steps in which a load is sent each second; a load may be one step off.
 const FEWEST_STEPS: f64 = 20.0;
+/// Share of the intended payload that a step or a datagram may be: of less payload, one step is most of it.
+const MOST_SLACK_SHARE: f64 = 0.25;
 
 /// What limited streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StreamsLimit {
-    /// Nothing: the intended load was offered, and all of it arrived.
+    /// Nothing: the intended load was offered, and both ends' accounts say that all of it arrived.
     Clean,
     /// TCP: the receiver's window.
     ReceiverWindowLimited,
@@ -40,7 +42,7 @@ pub enum StreamsLimit {
     QuotaLimited,
     /// The sending program did not offer more.
     ApplicationLimited,
-    /// There is no account to judge by.
+    /// There is no account to judge by, or it is not complete.
     Unknown,
 }
 
@@ -82,6 +84,8 @@ pub struct StreamsEvidence<'a> {
     pub offered_bps: Option<f64>,
     /// Bytes that the receiver read.
     pub received_bytes: Option<u64>,
+    /// Why the account of the first incomplete stream is not complete; `None` when all streams are complete.
+    pub incomplete: Option<&'a str>,
     /// Seconds of sending.
     pub sending_s: Option<f64>,
     /// Seconds for which a socket was full, on average over the streams.
@@ -216,7 +220,9 @@ impl StreamsEvidence<'_> {
         let load = self.load_words(offered_bps);
         let (kind, why) = match (&self.datagrams, &self.segments) {
             (Some(udp), _) if udp.lost.is_some_and(|lost| lost > 0) => self.judge_loss(udp, &receiver),
-            _ if self.held(offered_bps, sending_s) => (StreamsLimit::Clean, self.clean_words()),
+            _ if self.held(offered_bps, sending_s) => self.judge_held(),
+            // Streams that failed at once show no limit.
+            _ if offered_bps == 0.0 && self.incomplete.is_some() => self.judge_held(),
             _ if sender.throttled().is_some() || receiver.throttled().is_some() => {
                 let words = [sender.throttled(), receiver.throttled()];
                 (StreamsLimit::QuotaLimited, words.into_iter().flatten().collect::<Vec<_>>().join("; "))
@@ -235,7 +241,8 @@ impl StreamsEvidence<'_> {
             Protocol::Tcp => 0.0,
             Protocol::Udp => f64::from(self.datagram_bytes) * 8.0,
         };
-        let slack_bits = (intended / FEWEST_STEPS).min(1e6).max(datagram_bits);
+        let most_bits = MOST_SLACK_SHARE * intended * sending_s;
+        let slack_bits = (intended / FEWEST_STEPS).min(1e6).max(datagram_bits).min(most_bits);
         let off = (offered_bps - intended).abs();
         off <= LOAD_TOLERANCE * intended || off * sending_s <= slack_bits
     }
@@ -251,15 +258,20 @@ impl StreamsEvidence<'_> {
         }
     }
 
-    fn clean_words(&self) -> String {
+    /// Judges streams that offered the intended load: clean only when all of it is known to have arrived.
+    fn judge_held(&self) -> (StreamsLimit, String) {
+        if let Some(reason) = self.incomplete {
+            return (StreamsLimit::Unknown, format!("the account is not complete: {reason}"));
+        }
         match (&self.datagrams, &self.segments, self.received_bytes) {
             (Some(DatagramEvidence { sent: Some(sent), lost: Some(_), .. }), ..) => {
-                format!("all {sent} datagrams received")
+                (StreamsLimit::Clean, format!("all {sent} datagrams received"))
             }
-            (None, Some(tcp), Some(bytes)) => {
-                format!("{bytes} bytes received, {} segments sent again", tcp.retransmits)
-            }
-            _ => "the receiver's account is missing".to_owned(),
+            (None, Some(tcp), Some(bytes)) => (
+                StreamsLimit::Clean,
+                format!("{bytes} bytes received, {} segments sent again", tcp.retransmits),
+            ),
+            _ => (StreamsLimit::Unknown, "the receiver's account is missing".to_owned()),
         }
     }
 

@@ -1,7 +1,7 @@
 use linerate_wire::streams::{CpuUse, Load, Protocol, StreamsLimit, StreamsSpec};
 use linerate_wire::time::{Throttling, WorkerTime};
 
-use super::super::{TcpResult, UdpResult};
+use super::super::{StreamResult, TcpResult, UdpResult};
 use super::*;
 use crate::spec::{Direction, tcp_spec};
 use crate::streams::report::EndReport;
@@ -86,6 +86,7 @@ fn udp(sent: u64, lost: u64, socket_drops: Option<u64>, refused: u64) -> UdpResu
         delay_ns: None,
         delay_note: None,
         delay_variation_ns: None,
+        delay_variation_note: None,
         jitter_ns: None,
         delay_histogram: Vec::new(),
     }
@@ -260,6 +261,46 @@ fn every_kind_has_its_numbers() {
     let unknown = DirectionResult { offered_bps: None, ..direction(None, 0.0) };
     let parts = Parts { spec: &spec, sender: None, receiver: None };
     assert_eq!(judge(&parts, &unknown).kind, StreamsLimit::Unknown);
+}
+
+#[test]
+fn clean_needs_all_of_the_load_and_a_complete_account() {
+    let spec = StreamsSpec { protocol: Protocol::Udp, block_bytes: 4000, ..tcp_spec() };
+    let of_udp = |udp, offered| DirectionResult { udp: Some(udp), ..direction(Some(5e6), offered) };
+    let incomplete = |figures: DirectionResult, reason: &str| {
+        let reason = Some(reason.to_owned());
+        let stream = StreamResult { stream: 0, complete: false, reason, sent: None, received: None };
+        DirectionResult { streams: vec![stream], ..figures }
+    };
+    let unread = UdpResult { received: None, lost: None, ..udp(1000, 0, None, 0) };
+    let unsent = || DirectionResult { sending_s: Some(0.001), ..of_udp(udp(0, 0, Some(0), 0), 0.0) };
+    for (name, result, kind, part) in [
+        (
+            "no receiver's account",
+            of_udp(unread, 5e6),
+            StreamsLimit::Unknown,
+            "receiver's account is missing",
+        ),
+        (
+            "an incomplete stream",
+            incomplete(of_udp(udp(1000, 0, Some(0), 0), 5e6), "the account of one end is missing"),
+            StreamsLimit::Unknown,
+            "(+0.000 %); the account is not complete: the account of one end is missing",
+        ),
+        (
+            "streams that ended at once",
+            incomplete(unsent(), "Message too long"),
+            StreamsLimit::Unknown,
+            "offered 0 bit/s of 5.000 Mbit/s intended (-100.000 %); the account is not complete: Message too",
+        ),
+        ("nothing sent in a short time", unsent(), StreamsLimit::CpuLimited, "(-100.000 %)"),
+    ] {
+        let (sender, receiver) = (end(worker(0.2, 0.0), 0.0), end(worker(0.2, 0.0), 0.0));
+        let parts = Parts { spec: &spec, sender: Some(&sender), receiver: Some(&receiver) };
+        let verdict = judge(&parts, &result);
+        assert_eq!(verdict.kind, kind, "{name}: {}", verdict.evidence);
+        assert!(verdict.evidence.contains(part), "{name}: {}", verdict.evidence);
+    }
 }
 
 #[test]
