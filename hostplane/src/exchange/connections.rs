@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use linerate_agent::host::monotonic_ns;
@@ -10,7 +11,8 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::ExchangeSpec;
-use super::stream::{Asking, Shared, StreamTally};
+use super::outcome::{Shared, StreamTally};
+use super::stream::Asking;
 use crate::streams::header::{HEADER_BYTES, Header};
 use crate::streams::socket::{Place, SocketError, towards};
 
@@ -53,9 +55,12 @@ pub(super) fn run(target: &Target, asking: Asking, number: u32, shared: &Shared)
     tally.began_ns = monotonic_ns();
     let mut due_ns = asking.start_ns;
     let mut exchange = Connection::new(target, asking, number);
+    let mut end = None;
     loop {
         let now = monotonic_ns();
-        if now >= asking.end_ns || shared.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        end = end.or_else(|| asking.schedule_end(now, shared.stop.load(Ordering::Relaxed)));
+        let over = end.is_some_and(|end| end.is_over(now, asking.interval_ns.map(|_| due_ns)));
+        if over || shared.cut.load(Ordering::Relaxed) {
             break;
         }
         if let Some(interval) = asking.interval_ns {
@@ -93,6 +98,10 @@ pub(super) fn run(target: &Target, asking: Asking, number: u32, shared: &Shared)
                 tally.failure.get_or_insert(words);
             }
         }
+    }
+    if let Some(interval_ns) = asking.interval_ns {
+        let end = end.or_else(|| asking.schedule_end(monotonic_ns(), true));
+        tally.forgone = end.map_or(0, |end| end.forgone(due_ns, interval_ns));
     }
     tally
 }

@@ -1,8 +1,10 @@
 //! Requests and responses: round-trip times, how many a second, and how fast connections are made.
 //!
 //! Each stream has a thread of its own at both ends, so that no other stream's work is part of its times. A
-//! request is answered, or it is lost: requests = responses + lost.
+//! request is answered, or it is lost; one that is under way when its stream is broken off is neither, and unknown:
+//! requests = responses + lost + unknown.
 
+mod answer;
 pub(crate) mod connections;
 pub(crate) mod outcome;
 pub(crate) mod probe;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::outcome::{Shared, Tally};
-use super::result::{ExchangeResult, Times, time_lines};
+use super::result::{ExchangeResult, Times, account, time_lines};
 use super::run::{Trial, begin};
 use super::{ExchangeKind, ExchangeSpec, LEAST_DATAGRAM};
 use crate::client::{ClientError, Request};
@@ -22,7 +22,7 @@ pub(crate) struct Probe {
     trial: Trial,
 }
 
-/// Times without load and under it. requests = responses + lost in each.
+/// Times without load and under it. requests = responses + lost + unknown in each.
 #[derive(Debug, Serialize)]
 pub(crate) struct ProbeResult {
     pub(crate) kind: ExchangeKind,
@@ -44,6 +44,8 @@ pub(crate) struct PhaseResult {
     pub(crate) requests: u64,
     pub(crate) responses: u64,
     pub(crate) lost: u64,
+    /// Under way when the probe was broken off.
+    pub(crate) unknown: u64,
     pub(crate) times: Times,
 }
 
@@ -55,7 +57,8 @@ impl PhaseResult {
             .client_kernel_ns
             .is_none()
             .then(|| "the kernel, or the interface's driver, took no times of packets".to_owned());
-        Self { requests: tally.requests, responses: tally.responses, lost: tally.lost, times }
+        let Tally { requests, responses, lost, unknown, .. } = *tally;
+        Self { requests, responses, lost, unknown, times }
     }
 }
 
@@ -138,10 +141,8 @@ pub(crate) fn describe(probe: &ProbeResult) -> String {
     );
     let mut lines = vec![format!("latency by {name} requests, {} per second: {added}", probe.per_second)];
     for (phase, result) in [("idle", &probe.idle), ("under load", &probe.loaded)] {
-        lines.push(format!(
-            "  {phase}: {} requests = {} responses + {} lost",
-            result.requests, result.responses, result.lost
-        ));
+        let PhaseResult { requests, responses, lost, unknown, .. } = *result;
+        lines.push(format!("  {phase}: {}", account(requests, responses, lost, unknown)));
         lines.extend(time_lines(&result.times).into_iter().map(|line| format!("  {line}")));
     }
     lines.extend(probe.failures.iter().map(|failure| format!("warning: probe: {failure}")));

@@ -26,12 +26,19 @@ pub(crate) struct ExchangeResult {
     pub(crate) client: SocketAddr,
     pub(crate) server: SocketAddr,
     pub(crate) server_host: Option<String>,
-    /// requests = responses + lost.
+    /// requests = responses + lost + unknown.
     pub(crate) requests: u64,
     pub(crate) responses: u64,
     pub(crate) lost: u64,
+    /// Under way when their stream was broken off: whether they were answered is not known.
+    pub(crate) unknown: u64,
+    /// Requests that were due and never sent; null without a rate.
+    pub(crate) forgone: Option<u64>,
     /// Responses that came after their request had been counted as lost.
     pub(crate) late: u64,
+    /// UDP: further copies of responses, and datagrams that answer no request.
+    pub(crate) duplicates: u64,
+    pub(crate) foreign: u64,
     /// Requests that the server's program read, and responses that its kernel took; null when its account is
     /// missing.
     pub(crate) server_requests: Option<u64>,
@@ -102,6 +109,18 @@ impl ExchangeResult {
         let theirs = exchanged.theirs.as_ref();
         failures.extend(theirs.into_iter().flat_map(|theirs| theirs.failures.clone()));
         failures.extend(disagreement(&sum, exchanged));
+        if sum.unknown > 0 {
+            failures.push(format!(
+                "{} requests were under way when their streams were broken off; whether they were answered is not known",
+                sum.unknown
+            ));
+        }
+        let forgone: u64 = streams().map(|stream| stream.forgone).sum();
+        if forgone > 0 && exchanged.spec.per_second.is_some() {
+            failures.push(format!(
+                "{forgone} requests were due and not sent: a lower rate (--rate), or more streams (--parallel)"
+            ));
+        }
         failures.sort();
         failures.dedup();
         let began = streams().map(|stream| stream.began_ns).filter(|ns| *ns > 0).min().unwrap_or(0);
@@ -132,7 +151,11 @@ impl ExchangeResult {
             requests: sum.requests,
             responses: sum.responses,
             lost: sum.lost,
+            unknown: sum.unknown,
+            forgone: exchanged.spec.per_second.map(|_| forgone),
             late: streams().map(|stream| stream.late).sum(),
+            duplicates: streams().map(|stream| stream.duplicates).sum(),
+            foreign: streams().map(|stream| stream.foreign).sum(),
             server_requests: theirs.map(|theirs| theirs.requests),
             server_responses: theirs.map(|theirs| theirs.responses),
             elapsed_s,
@@ -152,10 +175,10 @@ impl ExchangeResult {
 
 /// Counts of the two ends that cannot be: a request that was answered must have been read.
 fn disagreement(sum: &Tally, exchanged: &Exchanged) -> Option<String> {
-    if sum.requests != sum.responses + sum.lost {
+    if sum.requests != sum.responses + sum.lost + sum.unknown {
         return Some(format!(
-            "{} requests are not {} responses and {} lost",
-            sum.requests, sum.responses, sum.lost
+            "{} requests are not {} responses, {} lost and {} unknown",
+            sum.requests, sum.responses, sum.lost, sum.unknown
         ));
     }
     let theirs = exchanged.theirs.as_ref()?;
@@ -179,14 +202,20 @@ pub(crate) fn describe(result: &ExchangeResult) -> String {
             result.trial.request_bytes,
             result.trial.response_bytes
         ),
-        format!(
-            "  account     {} requests = {} responses + {} lost",
-            result.requests, result.responses, result.lost
-        ),
+        format!("  account     {}", account(result.requests, result.responses, result.lost, result.unknown)),
     ];
+    if let Some(forgone) = result.forgone.filter(|forgone| *forgone > 0) {
+        lines.push(format!("  forgone     {forgone} requests were due and not sent"));
+    }
     if result.late > 0 {
         lines
             .push(format!("  late        {} responses came when their request counted as lost", result.late));
+    }
+    if result.duplicates + result.foreign > 0 {
+        lines.push(format!(
+            "  others      {} further copies of responses, {} datagrams that answer no request",
+            result.duplicates, result.foreign
+        ));
     }
     lines.extend(time_lines(&result.times));
     if let Some(slip) = result.largest_slip_ns {
@@ -201,6 +230,12 @@ pub(crate) fn describe(result: &ExchangeResult) -> String {
     lines.extend(result.notes.iter().map(|note| format!("note: {note}")));
     lines.extend(result.failures.iter().map(|failure| format!("warning: not complete: {failure}")));
     lines.join("\n")
+}
+
+/// The account in words.
+pub(super) fn account(requests: u64, responses: u64, lost: u64, unknown: u64) -> String {
+    let unknown = if unknown > 0 { format!(" + {unknown} unknown") } else { String::new() };
+    format!("{requests} requests = {responses} responses + {lost} lost{unknown}")
 }
 
 /// The times, a line each.

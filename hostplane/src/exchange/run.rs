@@ -11,12 +11,13 @@ use linerate_agent::host::monotonic_ns;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::PacketLoad;
 use linerate_wire::streams::{CpuUse, Load, Protocol, SocketOptions, StreamsSpec};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle as Task, spawn_local};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::connections::{self, Target};
 use super::outcome::{Shared, StreamTally};
-use super::stream::{Asker, Asking};
+use super::stream::{ANSWER_TIME, Asker, Asking};
 use super::{ExchangeKind, ExchangeSpec, ServerExchange};
 use crate::client::connect::{Server, connect, unexpected};
 use crate::client::streams::{Opening, open_all};
@@ -52,7 +53,9 @@ pub(crate) struct Exchanged {
 pub(crate) struct Trial {
     pub(crate) shared: Arc<Shared>,
     threads: Vec<JoinHandle<StreamTally>>,
-    conversation: Conversation<ToClient>,
+    /// Tells the attendant that all threads have ended; it returns the server's account, or why there is none.
+    ended: oneshot::Sender<()>,
+    attendant: Task<Result<ServerExchange, String>>,
     spec: ExchangeSpec,
     client: SocketAddr,
     server: SocketAddr,
@@ -141,7 +144,57 @@ pub(crate) async fn begin(request: &Request, spec: ExchangeSpec) -> Result<Trial
         }
     }
     let began_unix_s = began.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-    Ok(Trial { shared, threads, conversation, spec, client, server: address, welcome, began_unix_s, host })
+    let (ended, over) = oneshot::channel();
+    let attendant = spawn_local(attend(conversation, Arc::clone(&shared), over, ALIVE_TIME));
+    Ok(Trial {
+        shared,
+        threads,
+        ended,
+        attendant,
+        spec,
+        client,
+        server: address,
+        welcome,
+        began_unix_s,
+        host,
+    })
+}
+
+/// Keeps the conversation with the server until `over`, whatever else this program does meanwhile: tells it every
+/// `alive` that this end is there, and ends the requests when the server has ended. Returns the server's account.
+async fn attend(
+    mut conversation: Conversation<ToClient>,
+    shared: Arc<Shared>,
+    mut over: oneshot::Receiver<()>,
+    alive: Duration,
+) -> Result<ServerExchange, String> {
+    let mut next_alive = Instant::now() + alive;
+    let early = loop {
+        tokio::select! {
+            _ = &mut over => break None,
+            // Before the end the server has nothing to say but that it is gone.
+            line = conversation.next() => break Some(line),
+            () = sleep_until(next_alive) => {
+                // That the server is gone is read above.
+                let _ = conversation.send(&ToServer::Alive).await;
+                next_alive = Instant::now() + alive;
+            }
+        }
+    };
+    if let Some(line) = early {
+        shared.stop.store(true, Ordering::Relaxed);
+        shared.cut.store(true, Ordering::Relaxed);
+        return Err(match line {
+            Err(error) => format!("the server: {error}"),
+            Ok(_) => "the server ended the trial".to_owned(),
+        });
+    }
+    let _ = conversation.send(&ToServer::Stop).await;
+    match conversation.next_within(REPORT_TIME).await {
+        Ok(ToClient::Exchanged(report)) => Ok(*report),
+        Ok(_) => Err("the server sent an unexpected line".to_owned()),
+        Err(error) => Err(format!("the server: {error}")),
+    }
 }
 
 /// A CPU per thread, in turn; `None`: wherever the scheduler puts it.
@@ -154,29 +207,19 @@ fn places(cpus: Option<&CpuSet>, streams: u32) -> Result<Vec<Option<u32>>, Clien
 
 impl Trial {
     /// Waits for the end of all threads, or ends them when `stop` is true, and gathers the accounts.
-    pub(crate) async fn finish(mut self, mut stop: watch::Receiver<bool>) -> Exchanged {
-        let mut interrupted = false;
-        let mut next_alive = Instant::now() + ALIVE_TIME;
-        let mut failure = None;
+    pub(crate) async fn finish(self, mut stop: watch::Receiver<bool>) -> Exchanged {
+        let mut interrupted: Option<Instant> = None;
         while !self.threads.iter().all(JoinHandle::is_finished) {
             tokio::select! {
                 () = sleep(Duration::from_millis(10)) => {}
-                _ = stop.wait_for(|stop| *stop), if !interrupted => {
-                    interrupted = true;
+                _ = stop.wait_for(|stop| *stop), if interrupted.is_none() => {
+                    interrupted = Some(Instant::now());
                     self.shared.stop.store(true, Ordering::Relaxed);
-                }
-                line = self.conversation.next(), if failure.is_none() => {
-                    // Before the end the server has nothing to say but that it is gone.
-                    self.shared.stop.store(true, Ordering::Relaxed);
-                    failure = Some(match line {
-                        Err(error) => format!("the server: {error}"),
-                        Ok(_) => "the server ended the trial".to_owned(),
-                    });
                 }
             }
-            if Instant::now() >= next_alive && failure.is_none() {
-                let _ = self.conversation.send(&ToServer::Alive).await;
-                next_alive = Instant::now() + ALIVE_TIME;
+            // A user who ends a trial does not wait for a backlog.
+            if interrupted.is_some_and(|since| since.elapsed() > ANSWER_TIME) {
+                self.shared.cut.store(true, Ordering::Relaxed);
             }
         }
         let panicked = |_| StreamTally {
@@ -185,15 +228,13 @@ impl Trial {
         };
         let streams = self.threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect();
         let (cpu, _) = self.host.read();
-        let mut theirs = None;
-        if failure.is_none() {
-            let _ = self.conversation.send(&ToServer::Stop).await;
-            match self.conversation.next_within(REPORT_TIME).await {
-                Ok(ToClient::Exchanged(report)) => theirs = Some(*report),
-                Ok(_) => failure = Some("the server sent an unexpected line".to_owned()),
-                Err(error) => failure = Some(format!("the server: {error}")),
-            }
-        }
+        // An attendant that has ended early does not listen.
+        let _ = self.ended.send(());
+        let account = self.attendant.await.unwrap_or_else(|error| Err(format!("this program: {error}")));
+        let (theirs, failure) = match account {
+            Ok(report) => (Some(report), None),
+            Err(reason) => (None, Some(reason)),
+        };
         Exchanged {
             spec: self.spec,
             client: self.client,
@@ -203,8 +244,64 @@ impl Trial {
             streams,
             theirs,
             cpu,
-            interrupted,
+            interrupted: interrupted.is_some(),
             failure,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::control::link::Link;
+
+    /// An attendant, and the server's end of its conversation.
+    async fn attended() -> (Arc<Shared>, oneshot::Sender<()>, Task<Result<ServerExchange, String>>, Link) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Link::new(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+        let (ended, over) = oneshot::channel();
+        let shared = Arc::new(Shared::default());
+        let task = spawn_local(attend(client.listen(), Arc::clone(&shared), over, Duration::from_millis(5)));
+        (shared, ended, task, Link::new(listener.accept().await.unwrap().0))
+    }
+
+    async fn line(server: &mut Link) -> ToServer {
+        server.read(Duration::from_secs(60)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_server_hears_of_requests_while_nobody_waits_for_their_end() {
+        let talk = async {
+            let (shared, ended, task, mut server) = attended().await;
+            for _ in 0..3 {
+                assert!(matches!(line(&mut server).await, ToServer::Alive));
+            }
+            ended.send(()).unwrap();
+            loop {
+                match line(&mut server).await {
+                    ToServer::Alive => {}
+                    ToServer::Stop => break,
+                    other => panic!("{other:?}"),
+                }
+            }
+            drop(server);
+            assert!(task.await.unwrap().unwrap_err().contains("the server: "));
+            assert!(!shared.cut.load(Ordering::Relaxed), "the requests had ended in order");
+        };
+        LocalSet::new().run_until(talk).await;
+    }
+
+    #[tokio::test]
+    async fn requests_are_broken_off_when_the_server_ends() {
+        let talk = async {
+            let (shared, _ended, task, server) = attended().await;
+            drop(server);
+            assert!(task.await.unwrap().unwrap_err().contains("the server: "));
+            assert!(shared.stop.load(Ordering::Relaxed) && shared.cut.load(Ordering::Relaxed));
+        };
+        LocalSet::new().run_until(talk).await;
     }
 }

@@ -3,121 +3,34 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use linerate_agent::host::monotonic_ns;
-use linerate_measure::histogram::TickHistogram;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{SendFlags, send};
 use rustix::time::Timespec;
 
 use super::ExchangeKind;
+use super::outcome::{Phase, Shared, StreamTally};
 use crate::streams::header::Header;
 use crate::sys::stamps;
 
 /// Time after which a request counts as lost.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// Time without an answer, or without a byte that the kernel takes, after which a connection is broken: TCP sends
+/// again what is lost.
+pub(super) const BROKEN_TIME: Duration = Duration::from_secs(30);
 /// Longest sleep: the signal to end is looked at then.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
+/// Longest time after the end in which requests that were due before it are sent.
+pub(super) const CATCH_UP_TIME: Duration = Duration::from_secs(1);
 /// Most requests under way at a rate.
 const MOST_UNDER_WAY: usize = 16_384;
-
-/// What all streams of a trial share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    /// True when no further request is to be sent.
-    pub(crate) stop: AtomicBool,
-    /// Instants between which requests count as sent under load; `u64::MAX`: not yet.
-    pub(crate) load_from_ns: AtomicU64,
-    pub(crate) load_until_ns: AtomicU64,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self {
-            stop: AtomicBool::new(false),
-            load_from_ns: AtomicU64::new(u64::MAX),
-            load_until_ns: AtomicU64::new(u64::MAX),
-        }
-    }
-}
-
-/// Counts and times of the requests of a phase.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Tally {
-    pub(crate) requests: u64,
-    pub(crate) responses: u64,
-    /// Not answered in time, or not at all.
-    pub(crate) lost: u64,
-    /// From the call that sends to the call that has received.
-    pub(crate) application: TickHistogram,
-    /// From the request's departure from this kernel to the response's arrival in it.
-    pub(crate) kernel: TickHistogram,
-    /// Time for a connection to be made.
-    pub(crate) connect: TickHistogram,
-}
-
-impl Tally {
-    pub(super) fn merge(&mut self, other: &Tally) {
-        self.requests += other.requests;
-        self.responses += other.responses;
-        self.lost += other.lost;
-        self.application.merge(&other.application);
-        self.kernel.merge(&other.kernel);
-        self.connect.merge(&other.connect);
-    }
-}
-
-/// When a request was sent, with respect to the load beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Idle,
-    Loaded,
-    After,
-}
-
-/// A stream's account.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct StreamTally {
-    /// Before a load began; all requests where there is none.
-    pub(crate) idle: Tally,
-    pub(crate) loaded: Tally,
-    /// After the load's end.
-    pub(crate) after: Tally,
-    /// Responses that came after their request counted as lost.
-    pub(crate) late: u64,
-    /// Largest delay of a request against its schedule.
-    pub(crate) slip_ns: u64,
-    /// From the first request to the last response.
-    pub(crate) began_ns: u64,
-    pub(crate) ended_ns: u64,
-    /// Why the stream ended early.
-    pub(crate) failure: Option<String>,
-}
-
-impl StreamTally {
-    fn phase(&mut self, phase: Phase) -> &mut Tally {
-        match phase {
-            Phase::Idle => &mut self.idle,
-            Phase::Loaded => &mut self.loaded,
-            Phase::After => &mut self.after,
-        }
-    }
-}
-
-impl Shared {
-    fn phase(&self, sent_ns: u64) -> Phase {
-        if sent_ns < self.load_from_ns.load(Ordering::Relaxed) {
-            Phase::Idle
-        } else if sent_ns < self.load_until_ns.load(Ordering::Relaxed) {
-            Phase::Loaded
-        } else {
-            Phase::After
-        }
-    }
-}
+/// Most lost requests that are remembered, so that their late responses are known.
+const MOST_GIVEN_UP: usize = 1 << 17;
 
 /// How a stream asks.
 #[derive(Debug, Clone, Copy)]
@@ -128,8 +41,41 @@ pub(super) struct Asking {
     /// Time between requests; `None`: when the response has come.
     pub(super) interval_ns: Option<u64>,
     pub(super) start_ns: u64,
-    /// No request is sent after that.
+    /// No request becomes due from then on.
     pub(super) end_ns: u64,
+}
+
+/// The end of a stream's schedule, once it has been reached.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ScheduleEnd {
+    /// Requests that were due before this are still to be sent,
+    until_ns: u64,
+    /// but not after this.
+    limit_ns: u64,
+}
+
+impl Asking {
+    /// The end of the schedule when it has been reached by now, or when `stop` is true.
+    pub(super) fn schedule_end(&self, now_ns: u64, stop: bool) -> Option<ScheduleEnd> {
+        (stop || now_ns >= self.end_ns).then(|| ScheduleEnd {
+            until_ns: self.end_ns.min(now_ns),
+            // From now on, not from the end: a process that had no CPU meanwhile catches up.
+            limit_ns: now_ns + CATCH_UP_TIME.as_nanos() as u64,
+        })
+    }
+}
+
+impl ScheduleEnd {
+    /// True when nothing more is to be sent by a stream whose next request is due at `due_ns`; `None`: that sends the
+    /// next request when the response has come.
+    pub(super) fn is_over(self, now_ns: u64, due_ns: Option<u64>) -> bool {
+        due_ns.is_none_or(|due_ns| due_ns >= self.until_ns || now_ns > self.limit_ns)
+    }
+
+    /// Number of requests that were due, the first one at `due_ns`, and were not sent.
+    pub(super) fn forgone(self, due_ns: u64, interval_ns: u64) -> u64 {
+        self.until_ns.saturating_sub(due_ns).div_ceil(interval_ns.max(1))
+    }
 }
 
 struct Waiting {
@@ -140,6 +86,15 @@ struct Waiting {
     kernel_ns: Option<u64>,
 }
 
+/// A request that the kernel has not taken as a whole.
+#[derive(Debug, Clone, Copy)]
+struct Partial {
+    sent_ns: u64,
+    /// Bytes that it has taken, and when it took the last ones.
+    bytes: usize,
+    moved_ns: u64,
+}
+
 /// A stream that asks.
 pub(super) struct Asker<'a> {
     socket: OwnedFd,
@@ -147,11 +102,17 @@ pub(super) struct Asker<'a> {
     shared: &'a Shared,
     tally: StreamTally,
     under_way: VecDeque<Waiting>,
+    sending: Option<Partial>,
+    /// Numbers of lost requests whose responses may still come, in order.
+    given_up: VecDeque<u64>,
+    end: Option<ScheduleEnd>,
     next: u64,
     due_ns: u64,
     room: Vec<u8>,
     /// Bytes of a response of TCP that have come.
     partial: usize,
+    /// Bytes of the first call that sent, and the kernel's number of its last one.
+    first_bytes: u32,
     first_id: Option<u32>,
 }
 
@@ -159,18 +120,38 @@ impl<'a> Asker<'a> {
     pub(super) fn new(socket: OwnedFd, asking: Asking, shared: &'a Shared) -> Self {
         let room = vec![0; asking.request_bytes.max(asking.response_bytes).max(64)];
         let due_ns = asking.start_ns;
-        let (tally, under_way) = (StreamTally::default(), VecDeque::new());
-        Self { socket, asking, shared, tally, under_way, next: 0, due_ns, room, partial: 0, first_id: None }
+        Self {
+            socket,
+            asking,
+            shared,
+            tally: StreamTally::default(),
+            under_way: VecDeque::new(),
+            sending: None,
+            given_up: VecDeque::new(),
+            end: None,
+            next: 0,
+            due_ns,
+            room,
+            partial: 0,
+            first_bytes: 0,
+            first_id: None,
+        }
     }
 
     /// Asks until the end, and waits for the last responses.
     pub(super) fn run(mut self) -> StreamTally {
-        if let Err(error) = self.prepare().and_then(|()| self.ask_all()) {
-            self.tally.failure = Some(error.to_string());
-        }
-        // What is still under way was not answered.
+        let broken = self.prepare().and_then(|()| self.ask_all()).err();
+        // A peer that does not answer has lost what is under way; one that is gone may have answered.
+        let silent = broken.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
         while let Some(waiting) = self.under_way.pop_front() {
-            self.tally.phase(waiting.phase).lost += 1;
+            let tally = self.tally.phase(waiting.phase);
+            *(if silent { &mut tally.lost } else { &mut tally.unknown }) += 1;
+        }
+        self.tally.failure = broken.map(|error| error.to_string());
+        if let Some(interval_ns) = self.asking.interval_ns {
+            let end = self.end.or_else(|| self.asking.schedule_end(monotonic_ns(), true));
+            let unsent = end.map_or(0, |end| end.forgone(self.due_ns, interval_ns));
+            self.tally.forgone = unsent + u64::from(self.sending.is_some());
         }
         if self.asking.kind == ExchangeKind::Tcp {
             let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
@@ -181,6 +162,7 @@ impl<'a> Asker<'a> {
     fn prepare(&self) -> io::Result<()> {
         rustix::io::ioctl_fionbio(&self.socket, false)?;
         set_socket_timeout(&self.socket, Timeout::Recv, Some(LOOK))?;
+        set_socket_timeout(&self.socket, Timeout::Send, Some(LOOK))?;
         // Without the times, those of the kernel are unknown.
         let _ = stamps::enable(&self.socket);
         let wait = self.asking.start_ns.saturating_sub(monotonic_ns());
@@ -188,8 +170,12 @@ impl<'a> Asker<'a> {
         Ok(())
     }
 
-    fn over(&self, now_ns: u64) -> bool {
-        now_ns >= self.asking.end_ns || self.shared.stop.load(Ordering::Relaxed)
+    /// True when no further request is to be sent.
+    fn over(&mut self, now_ns: u64) -> bool {
+        let stop = self.shared.stop.load(Ordering::Relaxed);
+        self.end = self.end.or_else(|| self.asking.schedule_end(now_ns, stop));
+        let due_ns = self.asking.interval_ns.map(|_| self.due_ns);
+        self.end.is_some_and(|end| end.is_over(now_ns, due_ns))
     }
 
     fn ask_all(&mut self) -> io::Result<()> {
@@ -197,11 +183,14 @@ impl<'a> Asker<'a> {
         loop {
             let now = monotonic_ns();
             let over = self.over(now);
-            if over && self.under_way.is_empty() {
+            let ended = over && self.under_way.is_empty() && self.sending.is_none();
+            if ended || self.shared.cut.load(Ordering::Relaxed) {
                 return Ok(());
             }
             self.give_up_old(now)?;
-            if !over {
+            if self.sending.is_some() {
+                self.send()?;
+            } else if !over {
                 self.send_due(now)?;
             }
             self.wait(over)?;
@@ -215,61 +204,91 @@ impl<'a> Asker<'a> {
             self.under_way.front().filter(|oldest| now_ns - oldest.sent_ns.min(now_ns) > limit)
         {
             if self.asking.kind == ExchangeKind::Tcp {
-                // TCP sends again what is lost: only a long silence is the end.
-                if now_ns - oldest.sent_ns.min(now_ns) > 15 * limit {
-                    return Err(io::Error::other("a request was not answered for 30 s"));
+                if now_ns - oldest.sent_ns.min(now_ns) > BROKEN_TIME.as_nanos() as u64 {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "a request was not answered for 30 s",
+                    ));
                 }
                 return Ok(());
             }
-            let phase = oldest.phase;
+            let (number, phase) = (oldest.number, oldest.phase);
             self.under_way.pop_front();
             self.tally.phase(phase).lost += 1;
+            if self.given_up.len() >= MOST_GIVEN_UP {
+                self.given_up.pop_front();
+            }
+            self.given_up.push_back(number);
         }
         Ok(())
     }
 
+    /// Sends a request that is due: one, so that what has arrived is read before the next.
     fn send_due(&mut self, now_ns: u64) -> io::Result<()> {
         match self.asking.interval_ns {
-            None if self.under_way.is_empty() => self.send(now_ns),
-            None => Ok(()),
-            Some(interval) => {
-                while self.due_ns <= monotonic_ns() && self.under_way.len() < MOST_UNDER_WAY {
-                    let now_ns = monotonic_ns();
-                    self.tally.slip_ns = self.tally.slip_ns.max(now_ns - self.due_ns);
-                    self.send(now_ns)?;
-                    self.due_ns += interval;
-                }
-                Ok(())
+            None if self.under_way.is_empty() => self.begin(now_ns),
+            Some(interval) if self.due_ns <= now_ns && self.under_way.len() < MOST_UNDER_WAY => {
+                self.tally.slip_ns = self.tally.slip_ns.max(now_ns - self.due_ns);
+                self.due_ns += interval;
+                self.begin(now_ns)
             }
+            _ => Ok(()),
         }
     }
 
-    fn send(&mut self, sent_ns: u64) -> io::Result<()> {
-        let number = self.next;
-        let bytes = self.asking.request_bytes;
+    fn begin(&mut self, now_ns: u64) -> io::Result<()> {
+        self.sending = Some(Partial { sent_ns: now_ns, bytes: 0, moved_ns: now_ns });
+        self.send()
+    }
+
+    /// Sends what the kernel takes of the request that has been begun. It counts once the kernel has all of it.
+    fn send(&mut self) -> io::Result<()> {
+        let Some(mut partial) = self.sending.take() else { return Ok(()) };
+        let (number, bytes) = (self.next, self.asking.request_bytes);
         if self.asking.kind == ExchangeKind::Udp {
             self.room[..8].copy_from_slice(&number.to_le_bytes());
         }
-        let phase = self.shared.phase(sent_ns);
-        let mut from = 0;
-        while from < bytes {
-            match send(&self.socket, &self.room[from..bytes], SendFlags::NOSIGNAL) {
-                Ok(sent) => from += sent,
-                Err(rustix::io::Errno::INTR) => {}
-                // An ICMP message of an earlier datagram, or a full queue: this one was not sent.
-                Err(_) if self.asking.kind == ExchangeKind::Udp => {
-                    let tally = self.tally.phase(phase);
-                    tally.requests += 1;
-                    tally.lost += 1;
-                    self.next += 1;
-                    return Ok(());
-                }
-                Err(errno) => return Err(errno.into()),
-            }
+        let phase = self.shared.phase(partial.sent_ns);
+        // With a rate, responses are read while the socket is full: at neither end may both wait for the other.
+        let wait = if self.asking.interval_ns.is_some() { SendFlags::DONTWAIT } else { SendFlags::empty() };
+        let result = send(&self.socket, &self.room[partial.bytes..bytes], SendFlags::NOSIGNAL | wait);
+        if let Ok(sent) = result
+            && self.first_bytes == 0
+        {
+            self.first_bytes = sent as u32;
         }
-        self.next += 1;
-        self.tally.phase(phase).requests += 1;
-        self.under_way.push_back(Waiting { number, sent_ns, phase, kernel_ns: None });
+        match result {
+            Ok(sent) if partial.bytes + sent >= bytes => {
+                self.next += 1;
+                self.tally.phase(phase).requests += 1;
+                let Partial { sent_ns, .. } = partial;
+                self.under_way.push_back(Waiting { number, sent_ns, phase, kernel_ns: None });
+                return Ok(());
+            }
+            Ok(sent) => {
+                partial.bytes += sent;
+                partial.moved_ns = monotonic_ns();
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                if monotonic_ns() - partial.moved_ns > BROKEN_TIME.as_nanos() as u64 {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "the server read no request for 30 s",
+                    ));
+                }
+            }
+            // An ICMP message of an earlier datagram, or a full queue: this one was not sent.
+            Err(_) if self.asking.kind == ExchangeKind::Udp => {
+                let tally = self.tally.phase(phase);
+                tally.requests += 1;
+                tally.lost += 1;
+                self.next += 1;
+                return Ok(());
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        self.sending = Some(partial);
         Ok(())
     }
 
@@ -277,13 +296,13 @@ impl<'a> Asker<'a> {
     fn wait(&mut self, over: bool) -> io::Result<()> {
         if self.asking.interval_ns.is_some() {
             let now = monotonic_ns();
-            let due = if over { u64::MAX } else { self.due_ns };
+            let full = self.sending.is_some();
+            let due =
+                if over || full || self.under_way.len() >= MOST_UNDER_WAY { u64::MAX } else { self.due_ns };
             let wait = due.saturating_sub(now).min(LOOK.as_nanos() as u64);
-            if wait == 0 {
-                return Ok(());
-            }
             let time = Timespec { tv_sec: 0, tv_nsec: wait as _ };
-            let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
+            let room = if full { PollFlags::OUT } else { PollFlags::empty() };
+            let mut ready = [PollFd::new(&self.socket, PollFlags::IN | room)];
             let _ = poll(&mut ready, Some(&time));
             let events = ready[0].revents();
             if events.contains(PollFlags::ERR) {
@@ -292,6 +311,8 @@ impl<'a> Asker<'a> {
             if !events.intersects(PollFlags::IN | PollFlags::HUP) {
                 return Ok(());
             }
+        } else if self.sending.is_some() {
+            return Ok(());
         }
         let room = if self.asking.kind == ExchangeKind::Tcp {
             let left = self.asking.response_bytes - self.partial;
@@ -319,14 +340,12 @@ impl<'a> Asker<'a> {
     fn received(&mut self, bytes: usize, kernel_ns: Option<u64>, now_ns: u64) {
         let at = match self.asking.kind {
             ExchangeKind::Udp => {
-                let number = self.room.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-                let known = bytes == self.asking.response_bytes;
-                let at = self.under_way.iter().position(|waiting| Some(waiting.number) == number);
-                if at.is_none() || !known {
-                    self.tally.late += 1;
-                    return;
+                let number = self.room.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                let at = self.under_way.iter().position(|waiting| waiting.number == number);
+                match at.filter(|_| bytes == self.asking.response_bytes) {
+                    Some(at) => at,
+                    None => return self.received_other(bytes, number),
                 }
-                at.unwrap_or(0)
             }
             _ => {
                 self.partial += bytes;
@@ -350,116 +369,36 @@ impl<'a> Asker<'a> {
         }
     }
 
-    /// Notes the times at which requests left the kernel.
+    /// Counts a datagram that answers no request under way.
+    fn received_other(&mut self, bytes: usize, number: u64) {
+        if Header::from_bytes(&self.room[..bytes]).is_some() {
+            // A further answer of the set-up.
+        } else if bytes != self.asking.response_bytes || number >= self.next {
+            self.tally.foreign += 1;
+        } else if let Ok(at) = self.given_up.binary_search(&number) {
+            self.given_up.remove(at);
+            self.tally.late += 1;
+        } else {
+            self.tally.duplicates += 1;
+        }
+    }
+
+    /// Notes the times at which requests left the kernel: those of their last bytes.
     fn take_times(&mut self) {
+        let (unit, first_bytes) = match self.asking.kind {
+            ExchangeKind::Tcp => (self.asking.request_bytes as u32, self.first_bytes),
+            _ => (1, 1),
+        };
         while let Some((id, time_ns)) = stamps::sent(&self.socket) {
             let first = *self.first_id.get_or_insert(id);
-            let unit =
-                if self.asking.kind == ExchangeKind::Tcp { self.asking.request_bytes as u32 } else { 1 };
-            let number = u64::from(id.wrapping_sub(first) / unit.max(1));
+            let sent = id.wrapping_sub(first).wrapping_add(first_bytes);
+            if unit == 0 || sent < unit || sent % unit != 0 {
+                continue;
+            }
+            let number = u64::from(sent / unit - 1);
             if let Some(waiting) = self.under_way.iter_mut().find(|waiting| waiting.number == number) {
                 waiting.kernel_ns.get_or_insert(time_ns);
             }
         }
-    }
-}
-
-/// What the server's end of a stream counts.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Answered {
-    pub(crate) requests: u64,
-    pub(crate) responses: u64,
-    pub(crate) kernel: TickHistogram,
-    pub(crate) failure: Option<String>,
-}
-
-/// Answers requests until the connection ends, or `stop` is true.
-pub(crate) fn answer(
-    socket: &OwnedFd,
-    kind: ExchangeKind,
-    request_bytes: usize,
-    response_bytes: usize,
-    stop: &AtomicBool,
-) -> Answered {
-    let mut answered = Answered::default();
-    if let Err(error) = answer_all(socket, kind, request_bytes, response_bytes, stop, &mut answered) {
-        answered.failure = Some(error.to_string());
-    }
-    answered
-}
-
-fn answer_all(
-    socket: &OwnedFd,
-    kind: ExchangeKind,
-    request_bytes: usize,
-    response_bytes: usize,
-    stop: &AtomicBool,
-    answered: &mut Answered,
-) -> io::Result<()> {
-    rustix::io::ioctl_fionbio(socket, false)?;
-    set_socket_timeout(socket, Timeout::Recv, Some(LOOK))?;
-    if kind == ExchangeKind::Tcp {
-        rustix::net::sockopt::set_tcp_nodelay(socket, true)?;
-    }
-    let _ = stamps::enable(socket);
-    let mut room = vec![0; request_bytes.max(response_bytes).max(64)];
-    let (mut partial, mut arrived_ns) = (0, None);
-    while !stop.load(Ordering::Relaxed) {
-        let left = if kind == ExchangeKind::Tcp { request_bytes - partial } else { room.len() };
-        let (bytes, received_ns) = match stamps::receive(socket, &mut room[..left]) {
-            Ok(received) => received,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                continue;
-            }
-            Err(_) if kind == ExchangeKind::Udp => continue,
-            Err(error) => return Err(error),
-        };
-        // The time of the response before this request: it has left the kernel by now.
-        note_departure(socket, &mut arrived_ns, &mut answered.kernel);
-        if kind == ExchangeKind::Tcp {
-            if bytes == 0 {
-                rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?;
-                return Ok(());
-            }
-            partial += bytes;
-            if partial < request_bytes {
-                continue;
-            }
-            partial = 0;
-        } else if let Some(header) = Header::from_bytes(&room[..bytes]) {
-            // The first answer was lost: the client asks for the stream again.
-            let _ = send(socket, &header.answered(), SendFlags::NOSIGNAL);
-            continue;
-        } else if bytes != request_bytes {
-            continue;
-        }
-        answered.requests += 1;
-        let mut from = 0;
-        while from < response_bytes {
-            match send(socket, &room[from..response_bytes], SendFlags::NOSIGNAL) {
-                Ok(sent) => from += sent,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(_) if kind == ExchangeKind::Udp => break,
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        if from >= response_bytes {
-            answered.responses += 1;
-            arrived_ns = received_ns;
-            note_departure(socket, &mut arrived_ns, &mut answered.kernel);
-        }
-    }
-    Ok(())
-}
-
-fn note_departure(socket: &OwnedFd, arrived_ns: &mut Option<u64>, times: &mut TickHistogram) {
-    let mut left_ns = None;
-    while let Some((_, time_ns)) = stamps::sent(socket) {
-        left_ns = Some(time_ns);
-    }
-    if let Some(left) = left_ns
-        && let Some(took) = arrived_ns.take().and_then(|arrived| left.checked_sub(arrived))
-    {
-        times.record_times(took, 1);
     }
 }

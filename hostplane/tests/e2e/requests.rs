@@ -10,11 +10,11 @@ use crate::common::{
     stderr,
 };
 
-/// The result of requests; requests = responses + lost.
+/// Requests and lost ones of a result; requests = responses + lost + unknown.
 fn exact(result: &Value) -> (u64, u64) {
-    let [requests, responses, lost] =
-        ["requests", "responses", "lost"].map(|field| number(result, &format!("/{field}")));
-    assert_eq!(requests, responses + lost, "{result}");
+    let [requests, responses, lost, unknown] =
+        ["requests", "responses", "lost", "unknown"].map(|field| number(result, &format!("/{field}")));
+    assert_eq!(requests, responses + lost + unknown, "{result}");
     (requests, lost)
 }
 
@@ -175,7 +175,8 @@ fn a_server_that_is_killed_ends_requests_at_once() {
         assert!(killed.elapsed() < Duration::from_secs(25), "{options}: {:?}", killed.elapsed());
         assert_eq!(output.status.code(), Some(1), "{options}");
         let result = json(&output);
-        exact(&result);
+        let (_, lost) = exact(&result);
+        assert!(lost == 0 || options.starts_with("crr"), "nobody knows whether it was answered: {result}");
         assert!(result["server_requests"].is_null(), "unknown, not 0: {result}");
         assert!(result["failures"].to_string().contains("the connection was closed"), "{result}");
     }
@@ -199,6 +200,39 @@ fn a_server_that_is_frozen_answers_nothing_and_that_is_told() {
     assert!(lost > 10 && lost < requests, "{result}");
     assert!(result["failures"].to_string().contains("nothing came for 10s"), "{result}");
     server.has_no_sockets_left();
+}
+
+#[test]
+fn requests_that_fill_both_sockets_are_answered_all_the_same() {
+    let server = Server::start("");
+    let options = "--rate 20000 --request 1MiB --response 1MiB --duration 100ms";
+    let line = format!("rr 127.0.0.1 --json --port {} {options}", server.port);
+    let output = run(&mut hostplane(&line));
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let result = json(&output);
+    let (requests, lost) = exact(&result);
+    assert!(requests > 0 && lost == 0 && result["unknown"] == 0, "{result}");
+    assert_eq!(number(&result, "/server_responses"), requests);
+    // What was due and did not leave is told.
+    assert_eq!(requests + number(&result, "/forgone"), 2000, "{result}");
+    assert!(result["failures"].to_string().contains("were due and not sent"), "{result}");
+    server.has_no_sockets_left();
+}
+
+#[test]
+fn a_client_that_reads_nothing_does_not_keep_a_server_from_ending() {
+    let mut server = Server::start("");
+    let options = "--rate 2000 --request 1 --response 1MiB --duration 30s";
+    let line = format!("rr 127.0.0.1 --json --port {} {options}", server.port);
+    let client = Running::start(&mut hostplane(&line));
+    std::thread::sleep(Duration::from_millis(300));
+    crate::common::signal(client.pid(), "STOP");
+    server.signal("TERM");
+    assert!(server.ends_within(crate::common::TIME_LIMIT).is_some(), "the server waits for its client");
+    crate::common::signal(client.pid(), "CONT");
+    let result = json(&client.output());
+    let (_, lost) = exact(&result);
+    assert_eq!(lost, 0, "nobody knows whether they were answered: {result}");
 }
 
 #[test]
