@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::streams::header::{HEADER_BYTES, Header};
-use crate::streams::socket::{canonical, datagrams_from};
+use crate::streams::socket::{SocketError, canonical, datagrams_from};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -49,10 +49,13 @@ pub(crate) struct Arrived {
     pub(crate) socket: OwnedFd,
 }
 
+/// A stream, or why this end has no socket for one.
+pub(crate) type Arrival = Result<Arrived, SocketError>;
+
 /// Streams that somebody awaits.
 #[derive(Debug)]
 struct Awaited {
-    arrivals: UnboundedSender<Arrived>,
+    arrivals: UnboundedSender<Arrival>,
     /// Number of streams.
     streams: u32,
     /// Address of this end that the datagrams come to; the port is the door's.
@@ -76,7 +79,7 @@ pub(crate) struct Door {
 pub(crate) struct Arrivals {
     door: Door,
     name: Name,
-    pub(crate) queue: UnboundedReceiver<Arrived>,
+    pub(crate) queue: UnboundedReceiver<Arrival>,
 }
 
 impl Drop for Arrivals {
@@ -116,7 +119,7 @@ impl Door {
             Some(awaited) => {
                 awaited.note(header.stream);
                 // Whoever awaited it may be gone.
-                awaited.arrivals.send(Arrived { stream: header.stream, socket }).is_ok()
+                awaited.arrivals.send(Ok(Arrived { stream: header.stream, socket })).is_ok()
             }
             None => false,
         }
@@ -133,9 +136,13 @@ impl Door {
                 // An answer that is lost is asked for again, and given by the stream's worker.
                 let _ = rustix::net::send(&socket, &header.answered(), rustix::net::SendFlags::DONTWAIT);
                 awaited.note(header.stream);
-                let _ = awaited.arrivals.send(Arrived { stream: header.stream, socket });
+                let _ = awaited.arrivals.send(Ok(Arrived { stream: header.stream, socket }));
             }
-            Err(error) => tracing::warn!(%error, "a stream of datagrams cannot be accepted"),
+            Err(error) => {
+                tracing::warn!(%error, "a stream of datagrams cannot be accepted");
+                // Whoever awaited it may be gone.
+                let _ = awaited.arrivals.send(Err(error));
+            }
         }
     }
 }
@@ -241,7 +248,7 @@ mod tests {
         assert!(!door.hand_over(Header { answer: true, ..header(3, 0) }, socket()));
         assert!(door.hand_over(header(3, 1), socket()));
         assert!(!door.hand_over(header(3, 1), socket()), "the same again");
-        assert_eq!(arrivals.queue.try_recv().unwrap().stream, 1);
+        assert_eq!(arrivals.queue.try_recv().unwrap().unwrap().stream, 1);
         drop(arrivals);
         assert!(!door.hand_over(header(3, 0), socket()), "nobody awaits it any more");
     }

@@ -27,6 +27,8 @@ use crate::streams::{EndId, EndPlan};
 
 /// Longest wait for the server's account.
 const REPORT_TIME: Duration = Duration::from_secs(20);
+/// Time in which the reason of a server comes that has refused streams: it was sent long before.
+const REFUSAL_TIME: Duration = Duration::from_millis(10);
 /// Longest wait for the end of this end's streams after that.
 const LAST_EVENTS_TIME: Duration = Duration::from_secs(2);
 /// Most samples that are kept; of a longer trial, the oldest are left out.
@@ -86,8 +88,16 @@ pub(crate) async fn run(
         ceiling_bytes: ceiling.map(|packets| packets * packet_bytes),
     };
     let sockets = tokio::select! {
-        sockets = open_all(&opening, |number| session.sends(number)) => sockets?,
+        sockets = open_all(&opening, |number| session.sends(number)) => sockets,
         () = interrupted(&mut stop) => return Err(ClientError::Interrupted),
+    };
+    let sockets = match sockets {
+        Ok(sockets) => sockets,
+        // The server knows more of why than a path that is silent.
+        Err(error) => match server.link.read(REFUSAL_TIME).await {
+            Ok(line @ ToClient::Refused(_)) => return Err(unexpected(address, line)),
+            _ => return Err(error),
+        },
     };
     for (number, socket) in sockets {
         session.attach(number, socket);
@@ -211,18 +221,27 @@ impl Running<'_> {
             }
             let done = told && (self.server_ended || !receives) && over;
             let now = Instant::now();
-            if done && now.duration_since(*done_since.get_or_insert(now)) > REPORT_TIME {
-                return Err(LinkError::Silent(REPORT_TIME));
+            // A long report on a slow path comes bit by bit: then these bytes are later than the last whole line.
+            let bytes = self.conversation.heard();
+            if done {
+                let since = *done_since.get_or_insert(now);
+                if now.saturating_duration_since(if bytes > heard { bytes } else { since }) > REPORT_TIME {
+                    return Err(LinkError::Silent(REPORT_TIME));
+                }
             }
             if now >= next_sample {
                 self.sample(observer);
                 next_sample += interval;
             }
             if now >= next_alive {
-                self.conversation.send(&ToServer::Alive).await?;
+                // A server whose report is here, or on its way, may be gone.
+                let sent = self.conversation.send(&ToServer::Alive).await;
+                if !done && self.report.is_none() {
+                    sent?;
+                }
                 next_alive = now + ALIVE_TIME;
             }
-            if now.duration_since(heard) > SILENCE_TIME && self.report.is_none() {
+            if now.saturating_duration_since(heard.max(bytes)) > SILENCE_TIME && self.report.is_none() {
                 return Err(LinkError::Silent(SILENCE_TIME));
             }
             tokio::select! {

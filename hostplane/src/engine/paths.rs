@@ -110,11 +110,20 @@ impl ActivePath {
     /// Takes over the streams that have arrived.
     pub(super) fn take_arrivals(&mut self) {
         while let Some(arrivals) = &mut self.arrivals
-            && let Ok(Arrived { stream, socket }) = arrivals.queue.try_recv()
+            && let Ok(arrival) = arrivals.queue.try_recv()
         {
-            match self.admit(&socket) {
-                Ok(()) => self.attach(stream, socket),
-                Err(reason) => self.notes.push(format!("stream {stream} was refused: {reason}")),
+            match arrival {
+                Ok(Arrived { stream, socket }) => match self.admit(&socket) {
+                    Ok(()) => self.attach(stream, socket),
+                    Err(reason) => self.notes.push(format!("stream {stream} was refused: {reason}")),
+                },
+                // It is asked for again and again.
+                Err(error) => {
+                    let note = format!("a stream of datagrams cannot be accepted: {error}");
+                    if self.notes.last() != Some(&note) {
+                        self.notes.push(note);
+                    }
+                }
             }
         }
     }

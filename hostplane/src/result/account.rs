@@ -106,7 +106,13 @@ pub(super) fn datagrams(parts: &Parts<'_>, clock: Option<&ClockRelation>) -> Udp
         beyond_memory: receiving.map(|receiving| receiving.beyond_memory),
         delay_ns,
         delay_note,
-        delay_variation_ns: latency.map(|latency| latency.variation),
+        delay_variation_ns: latency.filter(|latency| latency.negative == 0).map(|latency| latency.variation),
+        delay_variation_note: latency.filter(|latency| latency.negative > 0).map(|latency| {
+            format!(
+                "{} datagrams arrived before they were sent, as the two clocks tell: how much delays differ is not known",
+                latency.negative
+            )
+        }),
         jitter_ns: (!jitters.is_empty()).then(|| {
             let most = jitters.iter().copied().fold(0.0, f64::max);
             (jitters.iter().sum::<f64>() / jitters.len() as f64, most)

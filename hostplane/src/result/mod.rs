@@ -158,6 +158,8 @@ pub(crate) struct UdpResult {
     pub(crate) delay_note: Option<String>,
     /// Delay variation (RFC 5481): each delay less the smallest one.
     pub(crate) delay_variation_ns: Option<LatencySummary>,
+    /// Why there is none; null when there is one, or nothing arrived.
+    pub(crate) delay_variation_note: Option<String>,
     /// Interarrival jitter (RFC 3550) at the end: mean and largest over the streams.
     pub(crate) jitter_ns: Option<(f64, f64)>,
     /// Histogram of the delays: upper bounds in nanoseconds, and datagrams.

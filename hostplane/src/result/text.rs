@@ -188,6 +188,7 @@ fn udp_lines(udp: &UdpResult) -> Vec<String> {
     if !words.is_empty() {
         lines.push(format!("  time      {}", words.join(", ")));
     }
+    lines.extend(udp.delay_variation_note.iter().map(|note| format!("note: no delay variation: {note}")));
     if let Some(late @ 1..) = udp.beyond_memory {
         lines.push(format!(
             "warning: {late} datagrams came too late to distinguish first copies from duplicates"

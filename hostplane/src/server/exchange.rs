@@ -14,7 +14,7 @@ use linerate_traffic::safety::PacketLoad;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::Context;
 use super::trial::{Meeting, Running, check_descriptors};
@@ -26,7 +26,7 @@ use crate::exchange::outcome::{Answered, answer};
 use crate::exchange::{ExchangeKind, ExchangeSpec, ServerExchange, distribution};
 use crate::streams::host::HostWatch;
 
-/// Longest wait for the streams.
+/// Longest time in which no further stream arrives.
 const STREAMS_TIME: Duration = Duration::from_secs(20);
 /// Longest life of a connection for one request.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
@@ -88,7 +88,7 @@ pub(super) async fn serve(context: &Rc<Context>, mut link: Link, meeting: Meetin
         failures,
     };
     tracing::info!("requests of {} ended: {} answered", meeting.client, report.responses);
-    let _ = conversation.send(&ToClient::Exchanged(Box::new(report))).await;
+    conversation.conclude(&ToClient::Exchanged(Box::new(report))).await;
 }
 
 /// Waits until the client has ended, is gone, or the server is to end.
@@ -139,13 +139,19 @@ async fn streams(
     spec: ExchangeSpec,
 ) -> Answered {
     let stop = Arc::new(AtomicBool::new(false));
-    let limit = Instant::now() + STREAMS_TIME;
     let (mut sum, mut threads) = (Answered::default(), Vec::new());
+    let mut refused = None;
     let arrive = async {
         let mut sockets = Vec::new();
         while sockets.len() < spec.streams as usize {
-            let Ok(Some(arrived)) = timeout_at(limit, arrivals.queue.recv()).await else { break };
-            sockets.push(arrived);
+            match timeout(STREAMS_TIME, arrivals.queue.recv()).await {
+                Ok(Some(Ok(arrived))) => sockets.push(arrived),
+                Ok(Some(Err(error))) => {
+                    refused = Some(format!("at the server: {error}"));
+                    break;
+                }
+                _ => break,
+            }
         }
         sockets
     };
@@ -154,6 +160,11 @@ async fn streams(
         sockets = arrive => sockets,
         _ = conversation.next() => Vec::new(),
     };
+    if let Some(reason) = refused {
+        let _ = conversation.send(&ToClient::Refused(reason.clone())).await;
+        sum.failure = Some(reason);
+        return sum;
+    }
     if sockets.len() < spec.streams as usize {
         sum.failure = Some(format!("{} of {} streams arrived", sockets.len(), spec.streams));
         return sum;
@@ -198,7 +209,7 @@ async fn connections(
         return Answered::default();
     }
     let take = async {
-        while let Some(Arrived { socket, .. }) = arrivals.queue.recv().await {
+        while let Some(Ok(Arrived { socket, .. })) = arrivals.queue.recv().await {
             let counts = Rc::clone(&counts);
             spawn_local(async move {
                 let _ = timeout(REQUEST_TIME, once(socket, spec, &counts)).await;

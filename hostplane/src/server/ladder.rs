@@ -37,7 +37,7 @@ pub(super) async fn serve(context: &Context, mut link: Link, meeting: Meeting) {
     }
     let mut conversation: Conversation<ToServer> = link.listen();
     let arrived = tokio::select! {
-        arrived = timeout_at(limit, arrivals.queue.recv()) => arrived.ok().flatten(),
+        arrived = timeout_at(limit, arrivals.queue.recv()) => arrived.ok().flatten().and_then(Result::ok),
         _ = conversation.next() => None,
     };
     let Some(socket) = arrived.and_then(|arrived| ready(arrived.socket, meeting)) else { return };

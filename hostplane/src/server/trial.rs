@@ -27,10 +27,10 @@ use crate::spec::Direction;
 use crate::spec::TrialSpec;
 use crate::strangers::Stranger;
 use crate::streams::session::Session;
-use crate::streams::socket::{canonical, prepare_stream};
+use crate::streams::socket::{SocketError, canonical, prepare_stream};
 use crate::streams::{EndId, EndPlan};
 
-/// Longest wait for the streams of a trial.
+/// Longest time in which no further stream of a trial arrives.
 const STREAMS_TIME: Duration = Duration::from_secs(20);
 /// Longest silence of a client that observes.
 const OBSERVER_TIME: Duration = Duration::from_secs(120);
@@ -270,18 +270,23 @@ async fn run(context: &Context, mut link: Link, meeting: Meeting, spec: TrialSpe
     };
     let mut conversation = link.listen::<ToServer>();
     let mut trial = Trial { context, meeting, spec: &spec, ceiling: ceiling.map(|(_, bytes)| bytes) };
-    let end = match trial.run(&mut session, &mut conversation, arrivals).await {
-        Ok(end) => end,
-        Err(Break::Gone(LinkError::Closed)) => "the client left".to_owned(),
-        Err(Break::Gone(error)) => format!("the client: {}", escaped_line(&error.to_string())),
+    let (end, gone) = match trial.run(&mut session, &mut conversation, arrivals).await {
+        Ok(end) => (end, false),
+        Err(Break::Gone(LinkError::Closed)) => ("the client left".to_owned(), true),
+        Err(Break::Gone(error)) => (format!("the client: {}", escaped_line(&error.to_string())), true),
         Err(Break::Refused(reason)) => {
             let _ = conversation.send(&ToClient::Refused(reason.clone())).await;
-            escaped_line(&reason)
+            (escaped_line(&reason), false)
         }
     };
     let report = session.finish(&end);
-    let _ = conversation.send(&ToClient::Report(Box::new(report.clone()))).await;
     (context.tell)(&Event::Ended { number, client, spec: &spec, report: &report, end: &end });
+    let line = ToClient::Report(Box::new(report));
+    if gone {
+        let _ = conversation.send(&line).await;
+    } else {
+        conversation.conclude(&line).await;
+    }
 }
 
 /// Highest load that ceilings admit: packets per second, and bytes of payload per second.
@@ -327,10 +332,10 @@ impl Trial<'_> {
         conversation: &mut Conversation<ToServer>,
         arrivals: &mut Arrivals,
     ) -> Result<(), Break> {
-        let limit = Instant::now() + STREAMS_TIME;
         let total = self.spec.total_streams();
         let mut stop = self.context.stop.clone();
         for here in 0..total {
+            let limit = Instant::now() + STREAMS_TIME;
             let arrived = loop {
                 tokio::select! {
                     arrived = timeout_at(limit, arrivals.queue.recv()) => break arrived.ok().flatten(),
@@ -343,15 +348,17 @@ impl Trial<'_> {
                     }
                 }
             };
-            let Some(Arrived { stream, socket }) = arrived else {
+            let Some(arrived) = arrived else {
                 return Err(Break::Refused(format!(
-                    "{here} of {total} streams arrived within {} s; a firewall or NAT on the path may drop the others",
+                    "{here} of {total} streams arrived, and then none for {} s; a firewall or NAT on the path may drop the others",
                     STREAMS_TIME.as_secs()
                 )));
             };
+            let at_server = |error: SocketError| Break::Refused(format!("at the server: {error}"));
+            let Arrived { stream, socket } = arrived.map_err(at_server)?;
             let sends = session.sends(stream);
             prepare_stream(&socket, &self.spec.each, sends, self.meeting.client.ip(), self.ceiling)
-                .map_err(|error| Break::Refused(format!("at the server: {error}")))?;
+                .map_err(at_server)?;
             session.attach(stream, socket);
         }
         Ok(())

@@ -8,7 +8,7 @@ use linerate_wire::trial::Drain;
 /// Rest after the last arrival that ends an incomplete receipt of datagrams, and the longest wait for them.
 const SETTLE_MS: u32 = 300;
 const LIMIT_MS: u32 = 10_000;
-/// Time without progress after which an ended TCP stream is given up, in nanoseconds.
+/// Time without progress of any stream after which the ended TCP streams of a direction are given up, in nanoseconds.
 pub(super) const STALLED_NS: u64 = 5_000_000_000;
 
 /// The receipt of datagrams, after the sender has told how many it sent.
@@ -38,22 +38,23 @@ impl DatagramDrain {
     }
 }
 
-/// Progress of a TCP stream after its sender has ended.
+/// Progress of the TCP streams of a direction after their senders have ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Progress {
-    bytes: u64,
+    /// Streams that have not ended, and their bytes.
+    state: (u32, u64),
     since_ns: u64,
 }
 
 impl Progress {
     pub(super) fn new(now_ns: u64) -> Self {
-        Self { bytes: 0, since_ns: now_ns }
+        Self { state: (0, 0), since_ns: now_ns }
     }
 
     /// True when nothing has moved for too long.
-    pub(super) fn is_stalled(&mut self, now_ns: u64, bytes: u64) -> bool {
-        if bytes != self.bytes {
-            *self = Self { bytes, since_ns: now_ns };
+    pub(super) fn is_stalled(&mut self, now_ns: u64, state: (u32, u64)) -> bool {
+        if state != self.state {
+            *self = Self { state, since_ns: now_ns };
         }
         now_ns.saturating_sub(self.since_ns) >= STALLED_NS
     }
@@ -64,14 +65,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_given_up_when_nothing_moves() {
+    fn streams_are_given_up_when_none_of_them_moves() {
         let s = 1_000_000_000;
         let mut progress = Progress::new(0);
-        assert!(!progress.is_stalled(s, 100));
-        assert!(!progress.is_stalled(5 * s, 100));
-        assert!(!progress.is_stalled(5 * s, 101), "it moved");
-        assert!(!progress.is_stalled(9 * s, 101));
-        assert!(progress.is_stalled(10 * s, 101));
+        assert!(!progress.is_stalled(s, (2, 100)));
+        assert!(!progress.is_stalled(5 * s, (2, 100)));
+        assert!(!progress.is_stalled(5 * s, (2, 101)), "one moved");
+        assert!(!progress.is_stalled(9 * s, (1, 101)), "one ended");
+        assert!(!progress.is_stalled(13 * s, (1, 101)));
+        assert!(progress.is_stalled(14 * s, (1, 101)));
     }
 
     #[test]

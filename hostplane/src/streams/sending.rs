@@ -6,8 +6,10 @@ use std::mem::MaybeUninit;
 use linerate_agent::host::monotonic_ns;
 use linerate_traffic::probe::Probe;
 use linerate_wire::streams::{StreamEnd, StreamEndKind, StreamsSpec};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendFlags, recv, recvmsg, send};
+use rustix::time::Timespec;
 
 use super::Stream;
 use super::budget::Grant;
@@ -91,6 +93,8 @@ pub(super) fn send_stream(
 pub(super) struct UdpSender {
     /// Reason of the first refusal, which has been reported.
     told: Option<Errno>,
+    /// True when refusals were reported whose reason is not known.
+    told_of_later: bool,
 }
 
 /// Datagrams of a trial, ready to be sent but for their probes.
@@ -165,7 +169,19 @@ pub(super) fn send_datagrams(
             counts.datagrams += sent;
             counts.bytes += sent * out.datagram_bytes as u64;
             counts.calls += 1;
-            budget.give_back(granted - sent);
+            let mut unsent = granted - sent;
+            if unsent > 0 && has_room(stream) {
+                let message = (out.per_message as u64).min(unsent);
+                counts.refused += message;
+                unsent -= message;
+                if !std::mem::replace(&mut sender.told_of_later, true) {
+                    group.report(FromWorker::Note(format!(
+                        "stream {}: the kernel refused datagrams among others that it took, and does not tell why",
+                        stream.number
+                    )));
+                }
+            }
+            budget.give_back(unsent);
             Turn::More
         }
         Err(error) => {
@@ -214,6 +230,15 @@ pub(super) fn send_datagrams(
             }
         }
     }
+}
+
+/// True when a call took fewer datagrams than it was given though the socket has room: the kernel refused the next
+/// one, whose error it does not tell. A full socket is left by what it holds, not in the time between two calls.
+fn has_room(stream: &Stream) -> bool {
+    let mut ready = [PollFd::new(&stream.socket, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // The kernel calls a socket of datagrams writable while less than half of its buffer is in use.
+    poll(&mut ready, Some(&now)).is_ok() && ready[0].revents().contains(PollFlags::OUT)
 }
 
 fn refusal_words(stream: u32, refusal: Errno) -> String {

@@ -232,9 +232,13 @@ pub(crate) fn peer(fd: impl AsFd) -> Option<SocketAddr> {
     peer.and_then(|address| SocketAddr::try_from(address).ok()).map(canonical)
 }
 
-/// An address in its shortest form: IPv4 in place of IPv4-mapped IPv6.
+/// An address in its shortest form: IPv4 in place of IPv4-mapped IPv6. Others stay as they are: without its scope, a
+/// link-local address is none.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address.ip().to_canonical() {
+        IpAddr::V4(mapped) => SocketAddr::new(mapped.into(), address.port()),
+        IpAddr::V6(_) => address,
+    }
 }
 
 #[cfg(test)]
@@ -256,6 +260,16 @@ mod tests {
         let fd = towards(to, Protocol::Tcp, &Place::default()).unwrap();
         let error = set_congestion(&fd, "no-such-thing").unwrap_err().to_string();
         assert!(error.contains("no-such-thing") && error.contains("reno"), "{error}");
+    }
+
+    #[test]
+    fn only_mapped_addresses_have_a_shorter_form() {
+        for (long, short) in [("[::ffff:192.0.2.7]:9", "192.0.2.7:9"), ("[2001:db8::7]:9", "[2001:db8::7]:9")]
+        {
+            assert_eq!(canonical(long.parse().unwrap()), short.parse().unwrap());
+        }
+        let link_local = SocketAddr::V6(std::net::SocketAddrV6::new("fe80::7".parse().unwrap(), 9, 3, 4));
+        assert_eq!(canonical(link_local), link_local, "the interface is part of it");
     }
 
     #[test]

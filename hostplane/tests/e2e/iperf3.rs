@@ -215,6 +215,20 @@ fn a_server_of_riperf3_and_this_client_count_the_same() {
 }
 
 #[test]
+fn this_server_and_this_client_count_the_same() {
+    let server = serve("");
+    for options in ["-n 4MiB -P 3", "-n 4MiB -R", "-u -t 200ms -b 4mbps -l 500"] {
+        let line = format!("iperf3 -c 127.0.0.1 -p {} --quiet --json {options}", server.port);
+        let output = run(&mut hostplane(&line));
+        assert!(output.status.success(), "{options}: {}", stderr(&output));
+        let (client, server) = (json(&output), server.account());
+        let bytes = |account: &Value| number(direction(account, 0), "/received_bytes");
+        assert_eq!(bytes(&client), bytes(&server), "{options}: {client} {server}");
+    }
+    server.has_no_sockets_left();
+}
+
+#[test]
 fn a_server_that_is_busy_gone_or_another_one_is_told() {
     let (mut server, port) = foreign_server(&tool("iperf3"));
     let client =

@@ -231,3 +231,41 @@ fn datagrams_longer_than_the_mtu_are_counted_whole_and_noted() {
         assert!(notes.contains("4000 bytes do not fit the path's MTU of 1500"), "{end}: {notes}");
     }
 }
+
+#[test]
+fn datagrams_that_the_senders_kernel_drops_are_refused_to_the_datagram() {
+    let Some(lab) = Lab::new("datagrams_that_the_senders_kernel_drops_are_refused_to_the_datagram") else {
+        return;
+    };
+    lab.rules(
+        "a",
+        "table inet t {\n counter dropped { }\n counter passed { }\n chain c {\n type filter hook output priority 0;\n \
+         ip dscp 10 numgen inc mod 10 < 1 counter name dropped drop\n ip dscp 10 counter name passed\n }\n}\n",
+    );
+    let _server = lab.server("");
+    // So fast that most calls are given several datagrams, and so few that they never fill half of the send buffer.
+    let result = lab.result("udp", &format!("--rate 20kpps --size 100 --duration 10ms {MARK}"));
+    let direction = &result["directions"][0];
+    let (sent, lost) = exact_datagrams(direction);
+    let (dropped, passed) = (lab.counter("a", "dropped").0, lab.counter("a", "passed").0);
+    let refused = number(direction, "/udp/refused");
+    assert_eq!((sent, lost, refused), (passed, 0, dropped), "{direction}");
+    assert_eq!(sent + refused + number(direction, "/forgone"), 200, "{direction}");
+}
+
+#[test]
+fn link_local_addresses_carry_datagrams_and_requests() {
+    let Some(lab) = Lab::new("link_local_addresses_carry_datagrams_and_requests") else { return };
+    for (end, address) in [("a", "fe80::71"), ("b", "fe80::72")] {
+        lab.set(end, &format!("ip -6 address add {address}/64 dev veth-{end} nodad"));
+    }
+    let _server = lab.server("");
+    let there = "fe80::72%veth-a --json";
+    let options = "--quiet --rate 2kpps --size 200 --duration 100ms --bidirectional";
+    let datagrams = result(&mut lab.hostplane("a", &format!("udp {there} {options}")));
+    for direction in datagrams["directions"].as_array().unwrap() {
+        assert_eq!(exact_datagrams(direction).1, 0, "{direction}");
+    }
+    let requests = result(&mut lab.hostplane("a", &format!("rr {there} --udp --duration 100ms")));
+    assert_eq!(number(&requests, "/lost"), 0, "{requests}");
+}

@@ -244,6 +244,8 @@ impl Running<'_> {
         }
         if sends && self.spec.each.protocol == Protocol::Tcp {
             self.acknowledged().await?;
+            // A server may reset its connections once it has its results.
+            self.session.settle_acknowledged();
         }
         if sends {
             sleep(READING).await;

@@ -1,6 +1,7 @@
 //! One end of a trial: its streams, from the first socket to the report.
 
 mod account;
+mod ending;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use linerate_wire::streams::{Protocol, SendingEnd, StreamEnd, StreamEndKind, Tcp
 use crate::streams::counters::StreamCounters;
 use crate::streams::dialect::Dialect;
 use crate::streams::host::HostWatch;
-use crate::streams::look::{DatagramDrain, Progress, STALLED_NS};
+use crate::streams::look::{DatagramDrain, Progress};
 use crate::streams::pool::Pool;
 use crate::streams::receiving::UdpReceiver;
 use crate::streams::report::{EndReport, EndSample, SentCounts};
@@ -42,7 +43,6 @@ struct Attached {
     /// Bytes at the last sample.
     sampled_bytes: u64,
     end: Option<StreamEnd>,
-    ending: Option<Progress>,
 }
 
 impl Attached {
@@ -71,6 +71,8 @@ pub(crate) struct Session {
     drain: Option<DatagramDrain>,
     received_all: bool,
     next_look_ns: u64,
+    /// Progress of the streams that this end sends, and of those that it receives, after their senders have ended.
+    progress: [Option<Progress>; 2],
     notes: Vec<String>,
     /// True when the workers have been told to leave the trial.
     leaving: bool,
@@ -121,6 +123,7 @@ impl Session {
             drain: None,
             received_all: false,
             next_look_ns: 0,
+            progress: [None; 2],
             notes: Vec::new(),
             leaving: false,
             left: Vec::new(),
@@ -156,8 +159,7 @@ impl Session {
             stream: Arc::clone(&stream),
             reports: self.reports.clone(),
         };
-        let attached =
-            Attached { stream, addresses, worker, drops_before, sampled_bytes: 0, end: None, ending: None };
+        let attached = Attached { stream, addresses, worker, drops_before, sampled_bytes: 0, end: None };
         self.streams.insert(number, attached);
         self.pool.order(worker, order);
         if let Some((at_ns, peer_ahead_ns)) = self.started {
@@ -296,45 +298,6 @@ impl Session {
         }
     }
 
-    /// Gives up TCP streams whose sender has ended and which make no progress.
-    fn give_up_stalled(&mut self, now_ns: u64) {
-        let (sending_over, all_sent) = (self.sending_is_over(), self.expected.is_some());
-        let session = self.plan.id.session;
-        let answered = self.plan.dialect.answers_the_end();
-        for (number, attached) in &mut self.streams {
-            // A peer that does not tell the end of a stream has nothing to acknowledge.
-            if attached.stream.sends && !answered {
-                continue;
-            }
-            let ending = if attached.stream.sends { sending_over } else { all_sent };
-            if attached.end.is_some() || !ending {
-                continue;
-            }
-            let bytes = if attached.stream.sends {
-                tcp_info(&attached.stream.socket).ok().and_then(|info| info.bytes_acked).unwrap_or(0)
-            } else {
-                attached.counts().bytes
-            };
-            let progress = attached.ending.get_or_insert_with(|| Progress::new(now_ns));
-            if progress.is_stalled(now_ns, bytes) {
-                let seconds = STALLED_NS / 1_000_000_000;
-                let reason = if attached.stream.sends {
-                    format!("nothing more was acknowledged and read for {seconds} s after the last write")
-                } else {
-                    format!("nothing more arrived for {seconds} s after the sender had ended")
-                };
-                let order = Order::GiveUp {
-                    session,
-                    stream: *number,
-                    end: StreamEnd::because(StreamEndKind::Stalled, reason),
-                };
-                self.pool.order(attached.worker, order);
-                // The order is given once.
-                attached.ending = Some(Progress::new(now_ns));
-            }
-        }
-    }
-
     /// True when no stream of this end sends any more. What was written may still be on its way.
     pub(crate) fn sending_is_over(&self) -> bool {
         self.sending_ends.len() >= self.sender_workers.len()
@@ -361,18 +324,6 @@ impl Session {
     /// The counters of each stream at this instant, in the order of their numbers.
     pub(crate) fn stream_counts(&self) -> Vec<(u32, StreamCounters)> {
         self.streams.iter().map(|(number, attached)| (*number, attached.counts())).collect()
-    }
-
-    /// Bytes of payload that the peer's kernel has not acknowledged yet, over all TCP streams that this end sends.
-    pub(crate) fn unacknowledged(&self) -> u64 {
-        let besides = if self.connects { self.plan.dialect.preamble_bytes() + 1 } else { 0 };
-        let senders =
-            self.streams.values().filter(|attached| attached.stream.sends && attached.end.is_none());
-        let unacknowledged = senders.filter_map(|attached| {
-            let acked = tcp_info(&attached.stream.socket).ok()?.bytes_acked?.saturating_sub(besides);
-            Some(attached.counts().bytes.saturating_sub(acked))
-        });
-        unacknowledged.sum()
     }
 
     /// Measures until now, at the end of interval `index`.

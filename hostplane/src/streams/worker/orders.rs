@@ -18,6 +18,9 @@ use crate::streams::receiving::{Heard, ReceiverParts, TcpReceiver, UdpReceiver};
 use crate::streams::sending::{DatagramsOut, UdpSender};
 use crate::streams::{EndPlan, Stream};
 
+/// Most calls that read the rest of a stream: a receive buffer has fewer bytes than these take.
+const MOST_READS: u32 = 4096;
+
 impl Worker {
     /// False when the pool is gone.
     pub(super) fn take_orders(&mut self) -> bool {
@@ -51,7 +54,9 @@ impl Worker {
                     slot.as_ref().is_some_and(|slot| slot.group == at && slot.stream.number == stream)
                 });
                 if let Some(index) = found {
-                    if let Some(slot) = &self.slots[index] {
+                    // What still waits in the receive buffer has arrived.
+                    let end = self.read_rest(index).unwrap_or(end);
+                    if let Some(slot) = self.slots[index].as_ref().filter(|_| !end.is_complete()) {
                         break_off(&slot.stream);
                     }
                     self.end_stream(index, end);
@@ -63,6 +68,25 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Reads what a receiving TCP stream has in its kernel; the end of the stream when that is reached.
+    fn read_rest(&mut self, index: usize) -> Option<StreamEnd> {
+        let slot = self.slots.get_mut(index).and_then(Option::as_mut)?;
+        let Way::TcpReceive(receiver) = &mut slot.way else { return None };
+        let mut end = None;
+        for _ in 0..MOST_READS {
+            match receiver.read(&slot.stream, &mut slot.counts, &mut self.room, true) {
+                Heard::More => {}
+                Heard::Nothing => break,
+                Heard::End(reached) => {
+                    end = Some(reached);
+                    break;
+                }
+            }
+        }
+        slot.stream.counters.publish(&slot.counts);
+        end
     }
 
     fn group(&self, session: u64) -> Option<usize> {
