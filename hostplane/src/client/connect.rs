@@ -70,6 +70,17 @@ pub(crate) fn unexpected(address: SocketAddr, line: ToClient) -> ClientError {
     }
 }
 
+/// Why streams are not there: the server's reason when it has refused them, else `error`. The server knows more than a
+/// path that is silent.
+pub(crate) async fn refused_or(link: &mut Link, address: SocketAddr, error: ClientError) -> ClientError {
+    /// The reason was sent long before.
+    const REFUSAL_TIME: Duration = Duration::from_millis(10);
+    match link.read(REFUSAL_TIME).await {
+        Ok(line @ ToClient::Refused(_)) => unexpected(address, line),
+        _ => error,
+    }
+}
+
 /// Connects to the first address of a host that answers; returns the server's and the client's address, too.
 pub(crate) async fn reach(
     name: &str,

@@ -12,7 +12,7 @@ use linerate_wire::streams::Protocol;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::connect::{Server, connect, datagram_bytes, unexpected};
+use super::connect::{Server, connect, datagram_bytes, refused_or, unexpected};
 use super::streams::{Opening, open_all};
 use super::{ClientError, Observer, Outcome, Request, Samples, interrupted};
 use crate::control::link::{Conversation, LinkError};
@@ -27,8 +27,6 @@ use crate::streams::{EndId, EndPlan};
 
 /// Longest wait for the server's account.
 const REPORT_TIME: Duration = Duration::from_secs(20);
-/// Time in which the reason of a server comes that has refused streams: it was sent long before.
-const REFUSAL_TIME: Duration = Duration::from_millis(10);
 /// Longest wait for the end of this end's streams after that.
 const LAST_EVENTS_TIME: Duration = Duration::from_secs(2);
 /// Most samples that are kept; of a longer trial, the oldest are left out.
@@ -93,11 +91,7 @@ pub(crate) async fn run(
     };
     let sockets = match sockets {
         Ok(sockets) => sockets,
-        // The server knows more of why than a path that is silent.
-        Err(error) => match server.link.read(REFUSAL_TIME).await {
-            Ok(line @ ToClient::Refused(_)) => return Err(unexpected(address, line)),
-            _ => return Err(error),
-        },
+        Err(error) => return Err(refused_or(&mut server.link, address, error).await),
     };
     for (number, socket) in sockets {
         session.attach(number, socket);

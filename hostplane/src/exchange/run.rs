@@ -19,7 +19,7 @@ use super::connections::{self, Target};
 use super::outcome::{Shared, StreamTally};
 use super::stream::{ANSWER_TIME, Asker, Asking};
 use super::{ExchangeKind, ExchangeSpec, ServerExchange};
-use crate::client::connect::{Server, connect, unexpected};
+use crate::client::connect::{Server, connect, refused_or, unexpected};
 use crate::client::streams::{Opening, open_all};
 use crate::client::{ClientError, Request};
 use crate::control::link::{Conversation, LinkError};
@@ -96,7 +96,10 @@ pub(crate) async fn begin(request: &Request, spec: ExchangeSpec) -> Result<Trial
         place: &request.place,
         ceiling_bytes: None,
     };
-    let sockets = open_all(&opening, |_| true).await?;
+    let sockets = match open_all(&opening, |_| true).await {
+        Ok(sockets) => sockets,
+        Err(error) => return Err(refused_or(&mut link, address, error).await),
+    };
     let mut conversation = link.listen::<ToClient>();
     match conversation.next_within(2 * STEP_TIME).await.map_err(failed)? {
         ToClient::Ready => {}

@@ -73,7 +73,7 @@ pub(super) async fn serve(context: &Rc<Context>, mut link: Link, meeting: Meetin
     tracing::info!("requests of {}: {spec:?}", meeting.client);
     let host = HostWatch::begin();
     let mut conversation: Conversation<ToServer> = link.listen();
-    let sum = match spec.kind {
+    let (sum, awaited) = match spec.kind {
         ExchangeKind::Connect => connections(context, &mut conversation, arrivals, spec).await,
         _ => streams(context, &mut conversation, arrivals, spec).await,
     };
@@ -88,19 +88,24 @@ pub(super) async fn serve(context: &Rc<Context>, mut link: Link, meeting: Meetin
         failures,
     };
     tracing::info!("requests of {} ended: {} answered", meeting.client, report.responses);
-    conversation.conclude(&ToClient::Exchanged(Box::new(report))).await;
+    let line = ToClient::Exchanged(Box::new(report));
+    if awaited {
+        conversation.conclude(&line).await;
+    } else {
+        let _ = conversation.send(&line).await;
+    }
 }
 
-/// Waits until the client has ended, is gone, or the server is to end.
-async fn until_the_end(context: &Context, conversation: &mut Conversation<ToServer>) {
+/// Waits until the client has ended, is gone, or the server is to end. True when the client awaits the account.
+async fn until_the_end(context: &Context, conversation: &mut Conversation<ToServer>) -> bool {
     let mut stop = context.stop.clone();
     loop {
         tokio::select! {
             line = conversation.next_within(SILENCE_TIME) => match line {
                 Ok(ToServer::Alive) => {}
-                _ => return,
+                line => return line.is_ok(),
             },
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = stop.wait_for(|stop| *stop) => return false,
         }
     }
 }
@@ -137,7 +142,7 @@ async fn streams(
     conversation: &mut Conversation<ToServer>,
     mut arrivals: Arrivals,
     spec: ExchangeSpec,
-) -> Answered {
+) -> (Answered, bool) {
     let stop = Arc::new(AtomicBool::new(false));
     let (mut sum, mut threads) = (Answered::default(), Vec::new());
     let mut refused = None;
@@ -163,11 +168,11 @@ async fn streams(
     if let Some(reason) = refused {
         let _ = conversation.send(&ToClient::Refused(reason.clone())).await;
         sum.failure = Some(reason);
-        return sum;
+        return (sum, false);
     }
     if sockets.len() < spec.streams as usize {
         sum.failure = Some(format!("{} of {} streams arrived", sockets.len(), spec.streams));
-        return sum;
+        return (sum, false);
     }
     for Arrived { stream, socket } in sockets {
         match Thread::start(stream, socket, spec, &stop) {
@@ -175,9 +180,8 @@ async fn streams(
             Err(error) => sum.failure = Some(format!("a thread cannot be started: {error}")),
         }
     }
-    if conversation.send(&ToClient::Ready).await.is_ok() {
-        until_the_end(context, conversation).await;
-    }
+    let awaited =
+        conversation.send(&ToClient::Ready).await.is_ok() && until_the_end(context, conversation).await;
     stop.store(true, Ordering::Relaxed);
     for thread in threads {
         // A thread looks at the signal within 50 ms.
@@ -192,7 +196,7 @@ async fn streams(
             _ => sum.failure = Some("a thread that answered ended in a panic".to_owned()),
         }
     }
-    sum
+    (sum, awaited)
 }
 
 async fn connections(
@@ -200,13 +204,13 @@ async fn connections(
     conversation: &mut Conversation<ToServer>,
     mut arrivals: Arrivals,
     spec: ExchangeSpec,
-) -> Answered {
+) -> (Answered, bool) {
     let counts = Rc::new(std::cell::RefCell::new(Answered {
         kernel: TickHistogram::default(),
         ..Answered::default()
     }));
     if conversation.send(&ToClient::Ready).await.is_err() {
-        return Answered::default();
+        return (Answered::default(), false);
     }
     let take = async {
         while let Some(Ok(Arrived { socket, .. })) = arrivals.queue.recv().await {
@@ -216,11 +220,12 @@ async fn connections(
             });
         }
     };
-    tokio::select! {
-        () = take => {}
-        () = until_the_end(context, conversation) => {}
-    }
-    counts.borrow().clone()
+    let awaited = tokio::select! {
+        () = take => false,
+        awaited = until_the_end(context, conversation) => awaited,
+    };
+    let sum = counts.borrow().clone();
+    (sum, awaited)
 }
 
 /// Answers the request of a connection, and closes it.

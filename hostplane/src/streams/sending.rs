@@ -212,7 +212,8 @@ pub(super) fn send_datagrams(
                     budget.give_back(granted);
                     let _ = sockopt::set_udp_segment(&stream.socket, 0);
                     out.per_message = 1;
-                    out.messages = BATCH;
+                    // As many as the buffer holds: a call that takes fewer must mean that the kernel refused one.
+                    out.messages = BATCH.min(out.bytes.len() / out.datagram_bytes.max(1)).max(1);
                     group.report(FromWorker::Note(format!(
                         "the kernel cannot cut messages into datagrams on this path ({errno}); each datagram is sent by itself"
                     )));
