@@ -240,7 +240,7 @@ fn a_call_that_waits_for_the_port_counts_as_blocked_and_the_end_is_the_real_one(
 fn paced_trials_last_as_long_as_they_should() {
     let rows = [(1e6, 5_000), (1e3, 10), (1.0, 2)];
     // Ten million polls of an idle loop take Miri too long.
-    for (pps, packets) in if cfg!(miri) { &[(1e6, 200)][..] } else { &rows } {
+    for (pps, packets) in if cfg!(miri) { &[(1e6, 100)][..] } else { &rows } {
         let (pps, packets) = (*pps, *packets);
         let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
         let clock = SteppingClock::new(100);

@@ -106,7 +106,7 @@ fn no_frame_causes_a_panic() {
     ];
     let own = addresses(&["10.0.1.1/24", "fd00::1/64"]);
     for frame in asked {
-        for at in 0..frame.len() {
+        for at in (0..frame.len()).step_by(if cfg!(miri) { 3 } else { 1 }) {
             for value in if cfg!(miri) { &[0xff][..] } else { &[0, 1, 0x7f, 0x80, 0xff] } {
                 let mut broken = frame.clone();
                 broken[at] = *value;

@@ -46,7 +46,7 @@ fn any_order_is_classified_as_rfc_4737_defines() {
         for _ in 0..if cfg!(miri) { 1 } else { 50 } {
             // Each number is late by up to `reach`; some are lost, some arrive twice.
             let mut at: Vec<(u64, u32)> = Vec::new();
-            for number in 0..if cfg!(miri) { 80 } else { 400u32 } {
+            for number in 0..if cfg!(miri) { 50 } else { 400u32 } {
                 let fate = random(20);
                 if fate == 0 {
                     continue;
