@@ -234,7 +234,7 @@ fn dispatch(command: Command) -> anyhow::Result<Ending> {
         Command::Run(args) => return run::run(&args),
         Command::Profile(command) => return profile::dispatch(command),
         Command::Config(command) => config::dispatch(&command)?,
-        Command::Pods(command) => pods::dispatch(command)?,
+        Command::Pods(command) => return pods::dispatch(command),
         Command::Rbac { namespace, service_account, cluster } => {
             print(access::role(&namespace, &service_account, cluster).trim_end())?;
         }

@@ -1,10 +1,13 @@
 //! `pods`: sets of pods that are kept beyond a run.
 
+use anyhow::Context;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::Ending;
+use super::interrupt::Signals;
 use super::output::{print, say};
-use super::run::runtime;
+use super::run::{NO_SIGNALS, runtime};
 use super::spec_args::SpecArgs;
 use linerate_experiment::Experiment;
 use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, lease, plan, remove, survey};
@@ -49,7 +52,7 @@ pub(super) enum PodsCommand {
     },
 }
 
-pub(super) fn dispatch(command: PodsCommand) -> anyhow::Result<()> {
+pub(super) fn dispatch(command: PodsCommand) -> anyhow::Result<Ending> {
     let runtime = runtime()?;
     match command {
         PodsCommand::Create { file, spec } => {
@@ -57,20 +60,21 @@ pub(super) fn dispatch(command: PodsCommand) -> anyhow::Result<()> {
             overrides.platform(linerate_experiment::document::PlatformKind::Kubernetes);
             overrides.set("pods create", ["spec", "kubernetes", "keep"], true);
             let experiment = Experiment::load(file.as_deref(), &overrides)?;
-            runtime.block_on(create(experiment))
+            return runtime.block_on(create(experiment));
         }
         PodsCommand::Status { json, spec } => {
             let experiment = Experiment::load(None, &spec.overrides())?;
-            runtime.block_on(status(&experiment, json))
+            runtime.block_on(status(&experiment, json))?;
         }
         PodsCommand::Delete { ids, all, spec } => {
             let experiment = Experiment::load(None, &spec.overrides())?;
-            runtime.block_on(delete(&experiment, ids, all))
+            runtime.block_on(delete(&experiment, ids, all))?;
         }
     }
+    Ok(Ending::Done)
 }
 
-async fn create(experiment: Experiment) -> anyhow::Result<()> {
+async fn create(experiment: Experiment) -> anyhow::Result<Ending> {
     let mut plan = KubernetesPlan::new(&experiment, &experiment.profiles, None, &say)
         .await
         .map_err(PlatformError::from)?;
@@ -79,17 +83,33 @@ async fn create(experiment: Experiment) -> anyhow::Result<()> {
     plan.notes.iter().for_each(|note| say(&format!("note: {note}")));
     let id = random_hex(4)?;
     let mut platform = KubernetesPlatform::new(plan, experiment, &id, std::path::Path::new("."));
-    match platform.start(&say).await {
-        Ok(groups) => {
+    let mut signals = Signals::listen().context(NO_SIGNALS)?;
+    let started = tokio::select! {
+        started = platform.start(&say) => Some(started),
+        () = signals.next() => None,
+    };
+    match started {
+        Some(Ok(groups)) => {
             for group in groups {
                 let places = group.iter().map(|agent| format!("{} on {}", agent.name, agent.node));
                 print(&places.collect::<Vec<_>>().join(", "))?;
             }
-            Ok(print(&id)?)
+            print(&id)?;
+            Ok(Ending::Done)
         }
-        Err(error) => {
+        Some(Err(error)) => {
             platform.give_up().await;
             Err(error.into())
+        }
+        None => {
+            say(&format!("interrupted: removing what was made of {id}; once more to leave at once"));
+            tokio::select! {
+                () = platform.give_up() => {}
+                () = signals.next() => {
+                    say(&format!("left at once; `linerate pods delete {id}` removes what was made"));
+                }
+            }
+            Ok(Ending::Interrupted)
         }
     }
 }

@@ -180,13 +180,23 @@ async fn end(
     strategy: &dyn Strategy,
     earlier: &Earlier,
 ) -> anyhow::Result<Ending> {
+    remove_rest_of(args, experiment, earlier).await?;
+    let summary = run::end(experiment, strategy, args.filter.as_deref(), earlier)?;
+    hand_over(args, &summary, &earlier.store)
+}
+
+/// Removes what is left on the cluster of a run without trials left.
+pub(super) async fn remove_rest_of(
+    args: &RunArgs,
+    experiment: &Experiment,
+    earlier: &Earlier,
+) -> anyhow::Result<()> {
     if experiment.platform() == PlatformKind::Kubernetes && args.pods.is_none() {
         args.note(&format!("removes first what is left of {}", earlier.store.id()));
         let say = |text: &str| args.note(text);
         remove_rest(experiment, earlier.store.id(), &say).await.map_err(PlatformError::from)?;
     }
-    let summary = run::end(experiment, strategy, args.filter.as_deref(), earlier)?;
-    hand_over(args, &summary, &earlier.store)
+    Ok(())
 }
 
 /// Directory of the results.

@@ -19,6 +19,7 @@ pub mod planned;
 pub mod quantity;
 pub mod ranged;
 pub mod search;
+pub mod secrets;
 pub mod strategy;
 pub mod streams;
 pub mod topology;

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use super::error::{ClusterError, is_not_found};
 use super::names;
+use super::process;
 use super::retry::steadily;
 
 /// Duration after which an unchanged lease has expired.
@@ -56,18 +57,16 @@ pub(super) fn manifest(id: &str, kept: bool) -> Lease {
     }
 }
 
-/// Creates the lease of the run `id`.
+/// Creates the lease of the run `id`, whose pods are not kept so far.
 ///
 /// # Errors
 /// When the server refuses.
-pub async fn create(
-    client: &Client,
-    namespace: &str,
-    id: &str,
-    kept: bool,
-) -> Result<OwnerReference, ClusterError> {
+pub async fn create(client: &Client, namespace: &str, id: &str) -> Result<OwnerReference, ClusterError> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    let (name, lease) = (names::object(id), manifest(id, kept));
+    let (name, mut lease) = (names::object(id), manifest(id, false));
+    if let Some(started) = process::started(std::process::id()) {
+        lease.annotations_mut().insert(names::HOLDER_STARTED.to_owned(), started.to_string());
+    }
     let params = PostParams::default();
     let mut attempts = 0;
     let created = steadily(|| {
@@ -88,6 +87,19 @@ pub async fn create(
         uid: made.metadata.uid.unwrap_or_default(),
         ..OwnerReference::default()
     })
+}
+
+/// Records that the pods of the run `id` are kept: nobody removes them unasked.
+///
+/// # Errors
+/// When the server refuses.
+pub(super) async fn keep(client: &Client, namespace: &str, id: &str) -> Result<(), ClusterError> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let (name, params) = (names::object(id), PatchParams::default());
+    let patch = Patch::Merge(json!({ "metadata": { "annotations": { names::KEPT: "true" } } }));
+    let kept = steadily(|| leases.patch(&name, &params, &patch)).await;
+    kept.map_err(ClusterError::while_(format!("mark the lease {name} as that of kept pods")))?;
+    Ok(())
 }
 
 /// The existing lease of the run `id`, checked to be this run's.
@@ -171,6 +183,8 @@ pub struct Found {
     pub holder: String,
     /// Its state.
     pub state: LeaseState,
+    /// When its controller's process started, in ticks since its host's boot; `None` of earlier versions.
+    started: Option<u64>,
     uid: String,
     /// Resource version that was judged.
     version: String,
@@ -185,17 +199,27 @@ impl Found {
             id: lease.labels().get(names::EXPERIMENT)?.clone(),
             holder: holder_of(lease).to_owned(),
             state: if is_kept { LeaseState::Kept } else { LeaseState::Alive },
+            started: lease.annotations().get(names::HOLDER_STARTED).and_then(|ticks| ticks.parse().ok()),
             uid: lease.uid()?,
             version: lease.resource_version()?,
             duration: Duration::from_secs(seconds.max(1).unsigned_abs().into()).min(LONGEST_WATCH),
         })
     }
 
-    /// True when its controller ran on this host.
-    pub fn is_of_this_host(&self) -> bool {
-        self.holder
-            .rsplit_once('/')
-            .is_some_and(|(host, _)| host == linerate_runner::platform::local::node_name())
+    /// True when its controller ran on this host, and its process is there no more. A process with its number that started at another
+    /// time is another one.
+    pub fn is_gone_from_this_host(&self) -> bool {
+        let Some((host, process)) = self.holder.rsplit_once('/') else { return false };
+        let Ok(process) = process.parse() else { return false };
+        if host != linerate_runner::platform::local::node_name() {
+            return false;
+        }
+        match (process::started(process), self.started) {
+            (None, _) => true,
+            (Some(_), _) if process == std::process::id() => true,
+            (Some(now), Some(then)) => now != then,
+            (Some(_), None) => false,
+        }
     }
 }
 
@@ -320,7 +344,11 @@ pub async fn claim(client: &Client, namespace: &str, found: &Found) -> Result<()
     let claimed = steadily(|| {
         attempts += 1;
         let patch = Patch::Merge(json!({
-            "metadata": { "uid": found.uid, "resourceVersion": found.version },
+            "metadata": {
+                "uid": found.uid,
+                "resourceVersion": found.version,
+                "annotations": { names::HOLDER_STARTED: process::started(std::process::id()).map(|ticks| ticks.to_string()) },
+            },
             "spec": { "holderIdentity": holder(), "renewTime": MicroTime(Timestamp::now()) },
         }));
         let (leases, name, params) = (&leases, &name, &params);
@@ -392,6 +420,26 @@ mod tests {
             assert_eq!(look(second), None);
         }
         assert_eq!(look(72), Some(LeaseState::Dead));
+    }
+
+    #[test]
+    fn a_controller_of_this_host_is_gone_with_its_process() {
+        let host = linerate_runner::platform::local::node_name();
+        let started = process::started(1).unwrap();
+        let found = |holder: String, started: Option<u64>| {
+            let lease = lease(&json!({}), "2026-01-01T00:00:00.000000Z", 1);
+            Found { holder, started, ..lease }.is_gone_from_this_host()
+        };
+        for (holder, started, is_gone) in [
+            (format!("{host}/1"), Some(started), false),
+            (format!("{host}/1"), None, false),
+            (format!("{host}/1"), Some(started + 1), true),
+            // More than a process can have for a number.
+            (format!("{host}/{}", i32::MAX), None, true),
+            (format!("elsewhere-{host}/{}", i32::MAX), None, false),
+        ] {
+            assert_eq!(found(holder.clone(), started), is_gone, "{holder} {started:?}");
+        }
     }
 
     #[test]

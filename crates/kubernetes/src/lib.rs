@@ -17,6 +17,7 @@ pub mod observe;
 pub mod placement;
 pub mod plan;
 pub mod pods;
+mod process;
 mod quota;
 pub mod remove;
 mod requests;
@@ -61,6 +62,8 @@ pub struct KubernetesPlatform {
     starts_later: bool,
     /// True when the lease exists or may exist.
     has_begun: bool,
+    /// True when the lease says that the pods are kept: all of them run.
+    is_kept: bool,
     owner: Option<OwnerReference>,
     tokens: BTreeMap<String, Token>,
     tracker: Option<Tracker>,
@@ -87,6 +90,7 @@ impl KubernetesPlatform {
             log_directory: log_directory.to_owned(),
             starts_later: false,
             has_begun: false,
+            is_kept: false,
             owner: None,
             tokens: BTreeMap::new(),
             tracker: None,
@@ -130,9 +134,10 @@ impl KubernetesPlatform {
         if self.starts_later {
             self.plan.find_names_free(&self.experiment, say).await?;
         }
-        let keep = self.experiment.kubernetes().keep;
         let namespace = &self.plan.namespace;
-        let lease = lease::create(self.client(), namespace, &self.id, keep).await;
+        // The request may be carried out even if its answer is not waited for.
+        self.has_begun = true;
+        let lease = lease::create(&self.plan.client, namespace, &self.id).await;
         self.has_begun = lease.as_ref().map_or_else(ClusterError::is_transient, |_| true);
         let owner = lease?;
         let (id, uid, loss) = (self.id.clone(), owner.uid.clone(), self.lease_loss.clone());
@@ -145,7 +150,13 @@ impl KubernetesPlatform {
             self.tokens.insert(name, token);
         }
         self.create_all().await?;
-        self.await_all(say).await
+        let endpoints = self.await_all(say).await?;
+        if self.experiment.kubernetes().keep {
+            // Not before: what a start leaves that does not come to its end is to be removed.
+            lease::keep(self.client(), &self.plan.namespace, &self.id).await?;
+            self.is_kept = true;
+        }
+        Ok(endpoints)
     }
 
     async fn await_all(&self, say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, ClusterError> {
@@ -306,7 +317,7 @@ impl Platform for KubernetesPlatform {
             renewal.abort();
         }
         self.tracker = None;
-        if !self.keeps() {
+        if !self.is_kept {
             self.remove_all().await;
         }
     }

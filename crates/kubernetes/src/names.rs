@@ -16,6 +16,8 @@ pub const PAIR: &str = "linerate.dev/pair";
 pub const ROLE: &str = "role";
 /// Role of a pod that watches its node.
 pub const WATCHER: &str = "watcher";
+/// Annotation of a lease: when its holder's process started, in ticks since its host's boot.
+pub const HOLDER_STARTED: &str = "linerate.dev/holder-started";
 /// Label on a lease: the pods are kept after the run.
 pub const KEPT: &str = "linerate.dev/kept";
 

@@ -80,10 +80,10 @@ pub async fn connect(experiment: &Experiment) -> Result<(Client, String, String)
     Ok((client, namespace, server))
 }
 
-/// True for the `resumed` run if its controller ran on this host: this process holds the lock of the run's
-/// directory, so that controller is gone.
+/// True for the `resumed` run if its controller ran on this host and is gone. The lock of the run's directory does not tell: the directory
+/// may be a copy.
 fn is_over(found: &lease::Found, resumed: Option<&str>) -> bool {
-    resumed == Some(found.id.as_str()) && found.is_of_this_host()
+    resumed == Some(found.id.as_str()) && found.is_gone_from_this_host()
 }
 
 /// Removes the objects of the run `id` of `experiment`, whose controller is known to be gone if it ran on

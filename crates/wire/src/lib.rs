@@ -20,6 +20,7 @@ pub mod http;
 pub mod loss;
 pub mod message;
 pub mod network;
+pub mod plausible;
 pub mod port;
 pub mod report;
 pub mod sample;

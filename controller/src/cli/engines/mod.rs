@@ -7,7 +7,6 @@ use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
 use linerate_experiment::engines::{EnginesPlan, PartTrials, PlannedPart};
 use linerate_experiment::plan::{Plan, view};
-use linerate_kubernetes::remove_rest;
 use linerate_metrics::Listener;
 use linerate_results::engines::rows;
 use linerate_results::summary::Summary;
@@ -21,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::output::{print, say, width};
 use super::planned::{self, Begun};
-use super::run::{Place, hand_over, runtime};
+use super::run::{Place, hand_over, remove_rest_of, runtime};
 use super::{Ending, RunArgs, metrics};
 
 pub(super) use table::trials;
@@ -86,11 +85,7 @@ pub(super) async fn run(
     let earlier = match planned::earlier(args, experiment, &frames, planned, kept)? {
         Begun::Complete(ending) => return Ok(ending),
         Begun::Measured(earlier) => {
-            if experiment.platform() == PlatformKind::Kubernetes {
-                args.note(&format!("removes first what is left of {}", earlier.store.id()));
-                let say = |text: &str| args.note(text);
-                remove_rest(experiment, earlier.store.id(), &say).await.map_err(PlatformError::from)?;
-            }
+            remove_rest_of(args, experiment, &earlier).await?;
             let summary = end_engines(experiment, plan, args.filter.as_deref(), &earlier)?;
             return hand_over(args, &summary, &earlier.store);
         }

@@ -15,7 +15,7 @@ use linerate_runner::run::http::{HttpJob, end_http, planned_number, run_http};
 use linerate_runner::run::observer::NoObserver;
 
 use super::planned::{self, Begun, Shown};
-use super::run::{Place, hand_over, runtime};
+use super::run::{Place, hand_over, remove_rest_of, runtime};
 use super::{Ending, RunArgs};
 
 pub(super) use table::trials;
@@ -38,6 +38,7 @@ pub(super) async fn run(
     let earlier = match planned::earlier(args, experiment, &Plan { trials: Vec::new() }, planned, kept)? {
         Begun::Complete(ending) => return Ok(ending),
         Begun::Measured(earlier) => {
+            remove_rest_of(args, experiment, &earlier).await?;
             let summary = end_http(experiment, plan, args.filter.as_deref(), &earlier)?;
             return hand_over(args, &summary, &earlier.store);
         }

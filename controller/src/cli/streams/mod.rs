@@ -13,7 +13,7 @@ use linerate_runner::platform::local_kernel::LocalKernelPlan;
 use linerate_runner::run::streams::{StreamsJob, end_streams, run_streams};
 
 use super::planned::{self, Begun, Shown};
-use super::run::{Place, hand_over, runtime};
+use super::run::{Place, hand_over, remove_rest_of, runtime};
 use super::{Ending, RunArgs, metrics};
 
 pub(super) use table::trials;
@@ -30,6 +30,7 @@ pub(super) async fn run(
     let earlier = match planned::earlier(args, experiment, &Plan { trials: Vec::new() }, planned, kept)? {
         Begun::Complete(ending) => return Ok(ending),
         Begun::Measured(earlier) => {
+            remove_rest_of(args, experiment, &earlier).await?;
             let summary = end_streams(experiment, plan, args.filter.as_deref(), &earlier)?;
             return hand_over(args, &summary, &earlier.store);
         }

@@ -1,15 +1,12 @@
 //! Matching of the trials of HTTP of one experiment with those of the other.
 
 use super::metric::{Measured, Metric};
-use super::pairing::{Matched, Pairing};
+use super::pairing::{Matched, Pairing, TOGETHER};
 use super::statistics::Group;
 use super::{Settings, Unmatched};
 use linerate_results::http::HttpTrialSummary;
 use linerate_results::streams::{Figure, StreamsUnit};
 use linerate_results::summary::Summary;
-
-/// What stands for the pair: all clients of a trial together.
-const TOGETHER: &str = "together";
 
 /// A figure of the repeats of one profile; `None` when no repeat has it.
 pub(crate) fn http_group(repeats: &[&HttpTrialSummary], figure: &Figure<HttpTrialSummary>) -> Option<Group> {
@@ -106,13 +103,11 @@ pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, settings: &Settings, p
         pairing.notes.extend(other_cpus(ours, theirs));
         for metric in &settings.metrics {
             match (ours.group(metric), theirs.group(metric)) {
-                (Some(a), Some(b)) => pairing.matched.push(Matched {
-                    profile: ours.profile,
-                    pair: TOGETHER,
-                    metric: metric.clone(),
-                    a,
-                    b,
-                }),
+                (Some(of_a), Some(of_b)) => {
+                    let (profile, pair, metric) = (ours.profile, TOGETHER, metric.clone());
+                    let matched = Matched { profile, pair, metric, a: of_a, b: of_b };
+                    pairing.add(matched, [(a, ours.trials.len()), (b, theirs.trials.len())]);
+                }
                 (Some(_), None) => pairing.unmatched.push(only_in(ours, Some(metric), a)),
                 (None, Some(_)) => pairing.unmatched.push(only_in(ours, Some(metric), b)),
                 (None, None) => {}

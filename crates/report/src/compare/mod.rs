@@ -210,6 +210,8 @@ pub fn compare(a: &Summary, b: &Summary, settings: &Settings) -> Result<Comparis
     searched::pair_up(a, b, settings, &mut pairing);
     streams::pair_up(a, b, settings, &mut pairing);
     http::pair_up(a, b, settings, &mut pairing);
+    pairing.note_missing(a);
+    pairing.note_missing(b);
     let Pairing { matched, unmatched, notes, left_out, is_irregular, is_missing } = pairing;
     if matched.is_empty() && !is_irregular {
         let (a, b) = (a.experiment.id.clone(), b.experiment.id.clone());

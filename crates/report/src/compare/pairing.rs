@@ -1,9 +1,14 @@
 //! Matching of repeats of one experiment with those of the other.
 
+use std::collections::{BTreeMap, HashSet};
+
 use super::metric::Metric;
 use super::statistics::Group;
 use super::{Unmatched, group};
 use linerate_results::summary::{Status, Summary, TrialSummary};
+
+/// What stands for the pair where a trial has one figure of all pairs or connections.
+pub(super) const TOGETHER: &str = "together";
 
 /// Largest relative difference of intended loads that count as equal.
 const LOAD_TOLERANCE: f64 = 0.001;
@@ -27,8 +32,68 @@ pub(super) struct Pairing<'s> {
     pub(super) left_out: Vec<String>,
     /// True when both sides have searched for a goal, and one has no regular result.
     pub(super) is_irregular: bool,
-    /// True when neither side has searched for a goal that is to be compared.
+    /// True when neither side has searched for a goal that is to be compared, and when repeats of a side lack a value.
     pub(super) is_missing: bool,
+}
+
+impl<'s> Pairing<'s> {
+    /// Adds a metric that both sides have. Of each side, the experiment and its repeats: a repeat without a value may be
+    /// the worst one, so what the others say is no verdict on all.
+    pub(super) fn add(&mut self, matched: Matched<'s>, sides: [(&Summary, usize); 2]) {
+        for ((summary, repeats), group) in sides.into_iter().zip([&matched.a, &matched.b]) {
+            if group.repeats < repeats {
+                let (id, missing) = (&summary.experiment.id, repeats - group.repeats);
+                let Matched { profile, pair, metric, .. } = &matched;
+                self.notes.push(format!(
+                    "{id}: {missing} of {repeats} repeats of {profile} on {pair} have no {metric}"
+                ));
+                self.is_missing = true;
+            }
+        }
+        self.matched.push(matched);
+    }
+
+    /// Notes the planned trials of the profiles compared that have no result.
+    pub(super) fn note_missing(&mut self, summary: &Summary) {
+        let id = &summary.experiment.id;
+        let streams = summary.streams.iter().map(|trial| (trial.profile.as_str(), trial.repeat));
+        let http = summary.http.iter().map(|trial| (trial.profile.as_str(), trial.repeat));
+        let together: HashSet<(&str, u32)> = streams.chain(http).collect();
+        let frames: HashSet<(&str, u32, &str)> = summary
+            .trials
+            .iter()
+            .map(|trial| (trial.profile.as_str(), trial.repeat, trial.pair.as_str()))
+            .collect();
+        let mut failed: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for failure in &summary.failures {
+            let (profile, pair) = (failure.profile.as_str(), failure.pair.as_str());
+            let has_result = together.contains(&(profile, failure.repeat))
+                || frames.contains(&(profile, failure.repeat, pair));
+            let compared = self.matched.iter().find(|one| {
+                one.profile == profile
+                    && !matches!(one.metric, Metric::Goal(_))
+                    && [pair, TOGETHER].contains(&one.pair)
+            });
+            if let Some(one) = compared.filter(|_| !has_result) {
+                *failed.entry((profile, one.pair)).or_default() += 1;
+            }
+        }
+        let told = |((profile, pair), count): (&(&str, &str), &usize)| {
+            format!("{id}: {count} repeats of {profile} on {pair} have no result, because they failed")
+        };
+        self.is_missing |= !failed.is_empty();
+        self.notes.extend(failed.iter().map(told));
+        if summary.status != Status::Complete {
+            let failures = summary.failures.iter().map(|failure| (failure.profile.as_str(), failure.repeat));
+            let ended = frames.iter().map(|(profile, repeat, _)| (*profile, *repeat));
+            let ended: HashSet<(&str, u32)> = ended.chain(together).chain(failures).collect();
+            let planned = summary.experiment.planned_trials;
+            if ended.len() < planned {
+                self.notes.push(format!("{id}: {} of {planned} trials were not run", planned - ended.len()));
+                self.is_missing = true;
+            }
+        }
+    }
 }
 
 /// The repeats of one profile on one pair.
@@ -58,7 +123,7 @@ fn gather(summary: &Summary) -> Vec<Repeats<'_>> {
     let mut gathered: Vec<Repeats<'_>> = Vec::new();
     for trial in summary.matrix_trials() {
         // A part of an experiment of engines has one pair, whose number depends on the parts before it.
-        let pair = if trial.engine.is_some() { "together" } else { trial.pair.as_str() };
+        let pair = if trial.engine.is_some() { TOGETHER } else { trial.pair.as_str() };
         let profile = trial.profile.as_str();
         match gathered.iter_mut().find(|one| (one.profile, one.pair) == (profile, pair)) {
             Some(repeats) => repeats.trials.push(trial),
@@ -86,13 +151,11 @@ pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, metrics: &[Metric]) ->
         pairing.notes.extend(not_alike(ours, theirs));
         for metric in metrics {
             match (ours.group(metric), theirs.group(metric)) {
-                (Some(a), Some(b)) => pairing.matched.push(Matched {
-                    profile: ours.profile,
-                    pair: ours.pair,
-                    metric: metric.clone(),
-                    a,
-                    b,
-                }),
+                (Some(of_a), Some(of_b)) => {
+                    let (profile, pair, metric) = (ours.profile, ours.pair, metric.clone());
+                    let matched = Matched { profile, pair, metric, a: of_a, b: of_b };
+                    pairing.add(matched, [(a, ours.trials.len()), (b, theirs.trials.len())]);
+                }
                 (Some(_), None) => pairing.unmatched.push(only_in(ours, Some(metric.clone()), a)),
                 (None, Some(_)) => pairing.unmatched.push(only_in(ours, Some(metric.clone()), b)),
                 (None, None) => {}

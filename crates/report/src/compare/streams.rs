@@ -1,14 +1,11 @@
 //! Matching of the trials of streams of one experiment with those of the other.
 
 use super::metric::{Measured, Metric};
-use super::pairing::{Matched, Pairing};
+use super::pairing::{Matched, Pairing, TOGETHER};
 use super::statistics::Group;
 use super::{Settings, Unmatched};
 use linerate_results::streams::{Figure, StreamsTrialSummary, StreamsUnit};
 use linerate_results::summary::Summary;
-
-/// What stands for the pair: all connections of a trial together.
-const TOGETHER: &str = "together";
 
 /// Payload of a segment on Ethernet.
 const SEGMENT_BYTES: f64 = 1448.0;
@@ -89,13 +86,11 @@ pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, settings: &Settings, p
         pairing.notes.extend(not_alike(ours, theirs));
         for metric in &settings.metrics {
             match (ours.group(metric), theirs.group(metric)) {
-                (Some(a), Some(b)) => pairing.matched.push(Matched {
-                    profile: ours.profile,
-                    pair: TOGETHER,
-                    metric: metric.clone(),
-                    a,
-                    b,
-                }),
+                (Some(of_a), Some(of_b)) => {
+                    let (profile, pair, metric) = (ours.profile, TOGETHER, metric.clone());
+                    let matched = Matched { profile, pair, metric, a: of_a, b: of_b };
+                    pairing.add(matched, [(a, ours.trials.len()), (b, theirs.trials.len())]);
+                }
                 (Some(_), None) => pairing.unmatched.push(only_in(ours, Some(metric), a)),
                 (None, Some(_)) => pairing.unmatched.push(only_in(ours, Some(metric), b)),
                 (None, None) => {}
@@ -136,6 +131,7 @@ mod tests {
     use super::super::{Outcome, Overall, compare};
     use super::*;
     use linerate_results::fixtures::streams::{mesh, pair, summary_of};
+    use linerate_results::summary::{Status, TrialFailure};
     use linerate_wire::streams::Protocol;
 
     fn repeats(id: &str, protocol: Protocol) -> Summary {
@@ -172,6 +168,39 @@ mod tests {
         assert_eq!((found.verdict, found.compared[0].verdict), (Overall::Regression, Outcome::Worse));
         let found = compare(&b, &a, &settings).unwrap();
         assert_eq!(found.compared[0].verdict, Outcome::Better);
+    }
+
+    #[test]
+    fn repeats_without_a_value_leave_no_verdict_on_all() {
+        let a = repeats("aaaaaaaa", Protocol::Tcp);
+        let settings = Settings { metrics: vec![Metric::parse("rtt_us").unwrap()], ..Settings::default() };
+        let verdict = |b: &Summary| {
+            let found = compare(&a, b, &settings).unwrap();
+            (found.verdict, found.notes.join("; "))
+        };
+        let b = repeats("bbbbbbbb", Protocol::Tcp);
+        assert_eq!(verdict(&b), (Overall::NoRegression, String::new()));
+        // Without one repeat's value; without two of its trials; without one that was not run any more.
+        let mut unknown = b.clone();
+        unknown.streams[4].rtt_us = None;
+        let profile = &b.streams[0].profile;
+        let (overall, notes) = verdict(&unknown);
+        assert_eq!(overall, Overall::CannotTell);
+        assert_eq!(notes, format!("bbbbbbbb: 1 of 5 repeats of {profile} on together have no rtt_us"));
+        let mut failed = b.clone();
+        let fixture = linerate_results::fixtures::summary(Status::Complete);
+        for trial in failed.streams.split_off(3) {
+            let (profile, repeat) = (trial.profile, trial.repeat);
+            failed.failures.push(TrialFailure { profile, repeat, ..fixture.failures[0].clone() });
+        }
+        let (overall, notes) = verdict(&failed);
+        assert_eq!(overall, Overall::CannotTell);
+        assert!(notes.contains(&format!("2 repeats of {profile} on together have no result")), "{notes}");
+        let mut interrupted = Summary { status: Status::Interrupted, ..b };
+        interrupted.experiment.planned_trials = 6;
+        let (overall, notes) = verdict(&interrupted);
+        assert_eq!(overall, Overall::CannotTell);
+        assert!(notes.contains("bbbbbbbb: 1 of 6 trials were not run"), "{notes}");
     }
 
     #[test]

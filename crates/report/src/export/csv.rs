@@ -1,5 +1,6 @@
 //! Samples as CSV: the older kits' lines of `key=value`, and tables with a header.
 
+use super::cells::Table;
 use std::time::SystemTime;
 
 use linerate_wire::loss::LossTimeline;
@@ -22,8 +23,10 @@ fn lines(columns: &[Column], start: SystemTime, keys: &[&str]) -> String {
     for (sample, at_ns) in values(columns, TIME_KEY).iter().enumerate() {
         text.push_str(&instant(start, *at_ns));
         for key in keys {
-            let value = values(columns, key).get(sample).copied().unwrap_or(0);
-            text.push_str(&format!(",{}={value}", key.trim_start_matches("port_")));
+            // What is not known is left out.
+            if let Some(value) = values(columns, key).get(sample) {
+                text.push_str(&format!(",{}={value}", key.trim_start_matches("port_")));
+            }
         }
         text.push('\n');
     }
@@ -39,16 +42,16 @@ pub(super) const LOSSES_FILE: &str = "losses.csv";
 /// # Errors
 /// When the table cannot be written, which does not happen in memory.
 pub(super) fn losses(timeline: &LossTimeline) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["from_ns", "to_ns", "lost_packets"])?;
+    let mut writer = Table::new();
+    writer.row(["from_ns", "to_ns", "lost_packets"])?;
     for (interval, packets) in &timeline.intervals {
         let edge = |interval: u64| interval.saturating_mul(timeline.interval_ns).to_string();
-        writer.write_record([edge(*interval), edge(interval.saturating_add(1)), packets.to_string()])?;
+        writer.row([edge(*interval), edge(interval.saturating_add(1)), packets.to_string()])?;
     }
     if timeline.unplaced_packets > 0 {
-        writer.write_record(["", "", &timeline.unplaced_packets.to_string()])?;
+        writer.row(["", "", &timeline.unplaced_packets.to_string()])?;
     }
-    writer.into_inner().map_err(|error| error.into_error().into())
+    writer.finish()
 }
 
 /// A table with a header: every column, one row per sample.
@@ -56,10 +59,10 @@ pub(super) fn losses(timeline: &LossTimeline) -> Result<Vec<u8>, csv::Error> {
 /// # Errors
 /// When the table cannot be written, which does not happen in memory.
 pub(super) fn table(columns: &[Column]) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(columns.iter().map(|column| column.name.as_ref()))?;
+    let mut writer = Table::new();
+    writer.row(columns.iter().map(|column| column.name.as_ref()))?;
     for sample in 0..columns.first().map_or(0, |column| column.values.len()) {
-        writer.write_record(columns.iter().map(|column| column.values[sample].to_string()))?;
+        writer.row(columns.iter().map(|column| column.values[sample].to_string()))?;
     }
-    writer.into_inner().map_err(|error| error.into_error().into())
+    writer.finish()
 }

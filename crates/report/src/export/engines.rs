@@ -1,5 +1,6 @@
 //! Trials of all engines as one table.
 
+use super::cells::Table;
 use linerate_results::engines::rows;
 use linerate_results::summary::Summary;
 
@@ -40,8 +41,8 @@ pub(super) fn table(summary: &Summary) -> Result<Option<Vec<u8>>, csv::Error> {
     if rows.is_empty() {
         return Ok(None);
     }
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(COLUMNS)?;
+    let mut writer = Table::new();
+    writer.row(COLUMNS)?;
     let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
     let float = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     for row in &rows {
@@ -50,7 +51,7 @@ pub(super) fn table(summary: &Summary) -> Result<Option<Vec<u8>>, csv::Error> {
         let places: Vec<String> =
             losses.clone().map(|part| format!("{} {}", part.packets, part.place.words())).collect();
         let evidence: Vec<&str> = losses.map(|part| part.evidence.as_str()).collect();
-        writer.write_record([
+        writer.row([
             summary.experiment.id.clone(),
             figures.engine.to_string(),
             figures.profile.clone(),
@@ -74,5 +75,5 @@ pub(super) fn table(summary: &Summary) -> Result<Option<Vec<u8>>, csv::Error> {
             row.host_setting.unwrap_or_default().to_owned(),
         ])?;
     }
-    writer.into_inner().map(Some).map_err(|error| error.into_error().into())
+    writer.finish().map(Some)
 }

@@ -1,5 +1,6 @@
 //! Softirqs of every CPU in trials under settings of hosts, as a table.
 
+use super::cells::Table;
 use linerate_results::host_setting::points;
 use linerate_results::summary::Summary;
 
@@ -29,13 +30,13 @@ pub(super) fn table(summary: &Summary) -> Result<Option<Vec<u8>>, csv::Error> {
     if points.is_empty() {
         return Ok(None);
     }
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(COLUMNS)?;
+    let mut writer = Table::new();
+    writer.row(COLUMNS)?;
     let float = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     for point in &points {
         let setting = point.setting;
         for cpu in &setting.cpus {
-            writer.write_record([
+            writer.row([
                 summary.experiment.id.clone(),
                 setting.name.clone(),
                 point.profile.to_owned(),
@@ -50,5 +51,5 @@ pub(super) fn table(summary: &Summary) -> Result<Option<Vec<u8>>, csv::Error> {
             ])?;
         }
     }
-    writer.into_inner().map(Some).map_err(|error| error.into_error().into())
+    writer.finish().map(Some)
 }

@@ -3,6 +3,7 @@
 //! Exports read only the store's types. Files are written atomically to the places that the older kits gave
 //! them, beside the trial's own file or below another directory.
 
+mod cells;
 mod csv;
 mod engines;
 mod host_settings;

@@ -81,6 +81,11 @@ pub const PORT_KEYS: [&str; 8] = [
     "port_imissed",
 ];
 
+/// Columns of what only the port counts. Where it was reset during the trial, they are not known, and left out.
+const PORT_ALONE: [&str; 6] = ["imissed", "oerrors", "rx_nombuf", "ierrors", "rx_errors", "rx_missed"];
+/// Counters of the port that Linerate's own stand for then.
+const PORT_OURS: [&str; 4] = ["port_ipackets", "port_opackets", "port_ibytes", "port_obytes"];
+
 /// Keys of the receiver in older kits.
 pub const RECEIVE_KEYS: [&str; 9] = [
     "rx_pps",
@@ -104,7 +109,7 @@ pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
     let sending = Window::of_sending(record);
     let end = End::new(&record.samples.tx, sending);
     let mut columns = end.times().to_vec();
-    columns.extend(RATE_KEYS.map(|name| end.rate(name)));
+    columns.extend(RATE_KEYS.into_iter().filter(|name| end.knows(name)).map(|name| end.rate(name)));
     columns.extend(end.port());
     let wire_bits =
         |point: &Point| frame_bytes(point.port.tx_bytes, point.port.tx_packets, GAP_BYTES).saturating_mul(8);
@@ -139,6 +144,7 @@ pub fn receiver(record: &TrialRecord) -> Vec<Column> {
         end.total("rx_missed", |point| point.port.rx_missed),
         end.total("rx_nombuf", |point| point.port.rx_nombuf),
     ]);
+    columns.retain(|column| end.knows(&column.name));
     columns.extend(end.port());
     let bits = |gap| move |point: &Point| frame_bytes(point.rx.bytes, point.rx.frames, gap).saturating_mul(8);
     columns.extend([end.per_second("rx_l2_bps", bits(0)), end.per_second("rx_l1_bps", bits(GAP_BYTES))]);
@@ -200,6 +206,8 @@ struct Point {
 /// One end's rows.
 struct End {
     window: Window,
+    /// True when the port's own counters cover the whole trial.
+    has_port: bool,
     points: Vec<Point>,
 }
 
@@ -221,7 +229,12 @@ impl End {
             let port = sample.port.filter(|_| whole).unwrap_or(counted);
             Point { at_ns: sample.at_ns, tx, rx, port }
         };
-        Self { window, points: rows(samples, window).into_iter().map(point).collect() }
+        Self { window, has_port: whole, points: rows(samples, window).into_iter().map(point).collect() }
+    }
+
+    /// True unless the column is of what only the port counts, and it did not count all of it.
+    fn knows(&self, column: &str) -> bool {
+        self.has_port || !PORT_ALONE.contains(&column)
     }
 
     /// End time of row `row`: the last row ends with the window, though its counters were read later.
@@ -291,6 +304,9 @@ impl End {
     fn port(&self) -> Vec<Column> {
         let mut columns = self.totals(PORT_KEYS, &PortCounters::TABLE, |point| &point.port).to_vec();
         self.add_totals(&mut columns, &PortCounters::TABLE, |point| &point.port);
+        if !self.has_port {
+            columns.retain(|column| PORT_OURS.contains(&column.name.as_ref()));
+        }
         columns
     }
 

@@ -1,5 +1,6 @@
 //! Table of all experiments' trials, in the form of the older kits.
 
+use super::cells::Table;
 use super::search;
 use super::series::{Column, counting, transmitter, values};
 use linerate_results::store::record::TrialRecord;
@@ -41,18 +42,18 @@ pub enum SummaryCsvError {
 /// # Errors
 /// When a trial cannot be read.
 pub(super) fn summary_csv(experiments: &[Recorded]) -> Result<Vec<u8>, SummaryCsvError> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut writer = Table::new();
     let has_searches = experiments.iter().any(|recorded| search::has_searches(&recorded.summary));
     let more = if has_searches { &search::COLUMNS[..] } else { &[] };
-    writer.write_record(COLUMNS.iter().chain(more))?;
+    writer.row(COLUMNS.iter().chain(more))?;
     for recorded in experiments {
         for (trial, record) in recorded.summary.trials.iter().zip(recorded.trials()) {
             let place = search::Place::of(trial).map(|place| place.texts()).unwrap_or_default();
             let place = place.into_iter().take(more.len());
-            writer.write_record(row(&recorded.summary, trial, &record?).into_iter().chain(place))?;
+            writer.row(row(&recorded.summary, trial, &record?).into_iter().chain(place))?;
         }
     }
-    writer.into_inner().map_err(|error| SummaryCsvError::Csv(error.into_error().into()))
+    Ok(writer.finish()?)
 }
 
 fn row(summary: &Summary, trial: &TrialSummary, record: &TrialRecord) -> [String; 13] {

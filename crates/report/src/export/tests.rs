@@ -71,6 +71,13 @@ fn a_port_that_was_reset_has_our_counters() {
     let mut record = record();
     record.samples.tx[1].port = None;
     assert_eq!(values(&transmitter(&record), "port_opackets"), [14_880_952, 14_881_962]);
+    // What only the port counts is not known, and not 0.
+    let keys = |columns: &[Column]| columns.iter().map(|column| column.name.to_string()).collect::<Vec<_>>();
+    let [tx, whole] = [&record, &self::record()].map(|record| keys(&transmitter(record)));
+    assert!(whole.iter().any(|key| key == "port_ierrors") && whole.iter().any(|key| key == "imissed"));
+    assert!(!tx.iter().any(|key| key == "port_ierrors" || key == "imissed"), "{tx:?}");
+    record.samples.rx[0].port = None;
+    assert!(!keys(&receiver(&record)).iter().any(|key| key == "rx_errors"));
 }
 
 #[test]

@@ -68,8 +68,14 @@ fn config(recorded: &Recorded) -> Result<Value, StoreError> {
 
 /// Totals, and the figures of each trial under its profile, pair and repeat.
 fn summary(summary: &Summary) -> Value {
-    let total = |of: fn(&TrialSummary) -> u64| summary.trials.iter().map(of).fold(0, u64::saturating_add);
-    let most = |of: fn(&TrialSummary) -> f64| summary.trials.iter().map(of).fold(0.0, f64::max);
+    // Without trials of frames, nothing is known of packets.
+    let has_frames = !summary.trials.is_empty() || (summary.streams.is_empty() && summary.http.is_empty());
+    let total = |of: fn(&TrialSummary) -> u64| {
+        has_frames.then(|| summary.trials.iter().map(of).fold(0, u64::saturating_add))
+    };
+    let most_mpps = |of: fn(&TrialSummary) -> f64| {
+        has_frames.then(|| summary.trials.iter().map(of).fold(0.0, f64::max) / 1e6)
+    };
     let mut trials = Map::new();
     for trial in &summary.trials {
         let latency = trial.latency_ns.as_ref();
@@ -93,13 +99,13 @@ fn summary(summary: &Summary) -> Value {
     }
     let mut whole = json!({
         "status": summary.status,
-        "finished_trials": summary.trials.len(),
+        "finished_trials": summary.trials.len() + summary.streams.len() + summary.http.len(),
         "failed_trials": summary.failures.len(),
         "sent_packets": total(|trial| trial.sent_packets),
         "received_packets": total(|trial| trial.received_packets),
         "lost_packets": total(|trial| trial.lost_packets),
-        "max_tx_mpps": most(|trial| trial.offered_pps) / 1e6,
-        "max_rx_mpps": most(|trial| trial.received_pps) / 1e6,
+        "max_tx_mpps": most_mpps(|trial| trial.offered_pps),
+        "max_rx_mpps": most_mpps(|trial| trial.received_pps),
         "trials": trials,
     });
     let engines = engines(summary);

@@ -1,12 +1,21 @@
 //! Comparison of an experiment with its document: complete, incomplete and missing trials.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use linerate_experiment::engines::EnginesPlan;
+use linerate_experiment::http::{HttpPlan, HttpTrial};
+use linerate_experiment::planned::{PlannedTrial, TrialProfile};
+use linerate_experiment::streams::StreamsPlan;
 use serde::Serialize;
 
+use crate::http::{HttpSearchSpec, HttpTrialSummary};
+use crate::planned::PlannedResult;
 use crate::store::record::TrialRecord;
 use crate::store::{DOCUMENT_FILE, Recorded, StoreError};
+use crate::streams::StreamsTrialSummary;
+use crate::summary::Summary;
 use linerate_experiment::plan::PlanError;
 use linerate_experiment::strategy::strategy;
 use linerate_experiment::{Experiment, ExperimentError, Overrides};
@@ -38,7 +47,7 @@ impl std::fmt::Display for State {
 pub struct Planned {
     /// Name of the profile.
     pub profile: String,
-    /// Name of the pair.
+    /// Name of the pair; `streams` or `http` for trials of all agents together.
     pub pair: String,
     /// Number of the repeat.
     pub repeat: u32,
@@ -100,12 +109,57 @@ pub fn scan(results: &Path, id: &str) -> Result<Scan, ScanError> {
             trials.push(Planned { profile: trial.name.clone(), pair, repeat: trial.repeat, state });
         }
     }
+    let filter = recorded.summary.experiment.filter.as_deref();
+    if let Some(plan) = StreamsPlan::of(&experiment, filter)? {
+        add::<StreamsTrialSummary, _>(&recorded, "streams", &plan.trials, &mut trials);
+    }
+    if let Some(plan) = EnginesPlan::of(&experiment, filter)? {
+        let datagrams: Vec<_> = plan.datagrams().cloned().collect();
+        add::<StreamsTrialSummary, _>(&recorded, "streams", &datagrams, &mut trials);
+    }
+    if let Some(plan) = HttpPlan::of(&experiment, filter)? {
+        add::<HttpTrialSummary, _>(&recorded, "http", &http_trials(&recorded.summary, &plan), &mut trials);
+    }
     Ok(Scan { id: id.to_owned(), trials })
+}
+
+/// Trials of HTTP: those of the plan; of searches, those with a result and what they ask for next.
+fn http_trials(summary: &Summary, plan: &HttpPlan) -> Vec<HttpTrial> {
+    let Some(searches) = &plan.searches else { return plan.trials.clone() };
+    let spec = HttpSearchSpec::from(&searches.section);
+    let of = |result: &HttpTrialSummary| Some((result.label(), spec.outcome(result)?));
+    let outcomes: BTreeMap<_, _> = summary.http.iter().filter_map(of).collect();
+    let (mut trials, next) = searches.replay(|trial| outcomes.get(&trial.label()).copied());
+    trials.extend(next);
+    trials
+}
+
+/// Adds planned trials, whose files are below `directory`; it stands for the pair.
+fn add<R: PlannedResult, P: TrialProfile>(
+    recorded: &Recorded,
+    directory: &str,
+    planned: &[PlannedTrial<P>],
+    trials: &mut Vec<Planned>,
+) {
+    for trial in planned {
+        let (profile, repeat) = trial.label();
+        let place = format!("{directory}/{}", trial.directory());
+        let record = recorded.planned_trial::<R>(&format!("{place}/trial.json"));
+        let is_result = record.is_ok_and(|record| R::in_record(&record).is_some());
+        let state = state_of(recorded, &place, is_result);
+        trials.push(Planned { profile, pair: directory.to_owned(), repeat, state });
+    }
 }
 
 fn state(recorded: &Recorded, place: &str) -> State {
     let is_result = |record: TrialRecord| record.result.is_some();
-    if recorded.trial(&format!("{place}/trial.json")).is_ok_and(is_result) {
+    let is_result = recorded.trial(&format!("{place}/trial.json")).is_ok_and(is_result);
+    state_of(recorded, place, is_result)
+}
+
+/// State of a trial whose files are in `place`.
+fn state_of(recorded: &Recorded, place: &str, is_result: bool) -> State {
+    if is_result {
         State::Complete
     } else if recorded.directory.join(place).exists() {
         State::Incomplete

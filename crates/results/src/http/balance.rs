@@ -42,11 +42,12 @@ impl Balance {
     pub fn of(record: &HttpTrialRecord, requests: &RequestCounts, written: u64) -> Self {
         let mut backends: BTreeMap<String, BackendShare> =
             record.backends.iter().map(|part| (part.agent.clone(), BackendShare::default())).collect();
-        let mut unnamed = 0;
+        let mut unnamed = 0_u64;
         for (_, load) in record.loads() {
-            unnamed += load.unnamed;
+            unnamed = unnamed.saturating_add(load.unnamed);
             for (name, answers) in &load.by_backend {
-                backends.entry(name.clone()).or_default().answers += answers;
+                let share = backends.entry(name.clone()).or_default();
+                share.answers = share.answers.saturating_add(*answers);
             }
         }
         for part in &record.backends {
@@ -85,7 +86,7 @@ impl Balance {
         if record.backends.is_empty() || record.clients.iter().any(|part| part.report.is_none()) {
             return Vec::new();
         }
-        let given_up = requests.failures() + requests.unfinished;
+        let given_up = requests.failures().saturating_add(requests.unfinished);
         let mut told = Vec::new();
         for (name, share) in &self.backends {
             let BackendShare { answers, answered: Some(answered), requests: Some(read), .. } = *share else {
@@ -109,20 +110,21 @@ impl Balance {
             }
         }
         // An error has a message of the balancer's for a body.
-        let errors: u64 = record
+        let errors = record
             .loads()
             .flat_map(|(_, load)| &load.statuses)
             .filter(|(class, _)| *class != "2xx")
-            .map(|(_, count)| count)
-            .sum();
+            .map(|(_, count)| *count)
+            .fold(0, u64::saturating_add);
         if self.unnamed > errors {
             told.push(format!("{} answers carry no name of a backend", self.unnamed));
         }
-        let others: u64 = record.loads().map(|(_, load)| load.others).sum();
+        let others = record.loads().map(|(_, load)| load.others).fold(0, u64::saturating_add);
         if others > 0 {
             told.push(format!("{others} answers carry further names, of which none is that of a backend"));
         }
-        let read: Option<u64> = self.backends.values().map(|share| share.requests).sum();
+        let read =
+            self.backends.values().try_fold(0_u64, |sum, share| Some(sum.saturating_add(share.requests?)));
         if let Some(read) = read.filter(|read| *read > written) {
             told.push(format!("backends read {read} requests, clients wrote {written}"));
         }

@@ -69,16 +69,21 @@ impl Errors {
             });
             let at = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX).saturating_add(ahead_ns / 1_000_000);
             for (ms, count) in &load.failure_bins {
-                *errors.bins.entry(at(*ms)).or_default() += count;
+                let bin: &mut u64 = errors.bins.entry(at(*ms)).or_default();
+                *bin = bin.saturating_add(*count);
             }
             if load.failures_without_time > 0 {
-                errors.later += load.failures_without_time;
+                errors.later = errors.later.saturating_add(load.failures_without_time);
                 let last = load.failure_bins.last().map_or(i64::MIN, |(ms, _)| at(*ms));
                 errors.complete_until = Some(errors.complete_until.map_or(last, |before| before.min(last)));
             }
         }
         errors
     }
+}
+
+fn sum<'e>(bins: impl Iterator<Item = (&'e i64, &'e u64)>) -> u64 {
+    bins.map(|(_, errors)| *errors).fold(0, u64::saturating_add)
 }
 
 impl ChurnSummary {
@@ -108,8 +113,8 @@ impl ChurnSummary {
                 .zip(absence.returned_ns)
                 .map(|(first, returned)| first.saturating_sub(returned) as f64 / 1e6),
             cut_connections: absence.cut_connections,
-            errors_before: known.map(|ms| bins.range(..ms).map(|(_, errors)| errors).sum()),
-            errors: known.map(|ms| from(ms).map(|(_, errors)| errors).sum::<u64>() + later),
+            errors_before: known.map(|ms| sum(bins.range(..ms))),
+            errors: known.map(|ms| sum(from(ms)).saturating_add(later)),
             error_ms: from_ms.filter(|_| later == 0).map(|ms| from(ms).count() as u64),
             first_error_ms: since(from_ms.and_then(|ms| from(ms).next())),
             last_error_ms: since(from_ms.filter(|_| later == 0).and_then(|ms| from(ms).next_back())),
@@ -131,8 +136,9 @@ impl ChurnSummary {
         let slack_ms = uncertainty_ms.saturating_add(record.spec.timeout_ms.into());
         let until = ((returned_ns / 1_000_000) as i64).saturating_add(slack_ms);
         let Errors { bins, later, complete_until, .. } = Errors::of(record, &self.backend);
-        let after: u64 = bins.range(until.saturating_add(1)..).map(|(_, errors)| errors).sum();
-        let after = if complete_until.is_some_and(|last| last >= until) { after + later } else { after };
+        let after = sum(bins.range(until.saturating_add(1)..));
+        let later = if complete_until.is_some_and(|last| last >= until) { later } else { 0 };
+        let after = after.saturating_add(later);
         Some(errors.saturating_sub(after))
     }
 

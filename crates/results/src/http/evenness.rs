@@ -49,7 +49,7 @@ impl std::fmt::Display for EvennessUnit {
 impl Evenness {
     /// The test of these counts, one per backend; `None` for fewer than two backends, and when nothing was counted.
     pub fn of(unit: EvennessUnit, counts: &[u64]) -> Option<Self> {
-        let total: u64 = counts.iter().sum();
+        let total = counts.iter().copied().fold(0, u64::saturating_add);
         if counts.len() < 2 || total == 0 {
             return None;
         }

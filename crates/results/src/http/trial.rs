@@ -188,14 +188,15 @@ impl HttpTrialSummary {
         let mut requests = RequestCounts::default();
         let mut connects = Connections::default();
         let mut statuses: BTreeMap<String, u64> = BTreeMap::new();
-        let (mut written, mut in_time) = (0, 0);
+        let (mut written, mut in_time) = (0_u64, 0_u64);
         for (_, load) in record.loads() {
             requests += &load.requests;
             connects += load.connections;
-            written += load.written;
-            in_time += load.answered_in_time;
+            written = written.saturating_add(load.written);
+            in_time = in_time.saturating_add(load.answered_in_time);
             for (class, count) in &load.statuses {
-                *statuses.entry(class.clone()).or_default() += count;
+                let sum = statuses.entry(class.clone()).or_default();
+                *sum = sum.saturating_add(*count);
             }
         }
         let balance = Balance::of(record, &requests, written);
@@ -203,7 +204,7 @@ impl HttpTrialSummary {
         let all = record.clients.iter().all(|part| part.report.is_some());
         let per_second = |count: u64| (all && duration_s > 0.0).then(|| count as f64 / duration_s);
         let refused = refusals(&statuses);
-        let bad = requests.failures() + requests.unfinished + refused;
+        let bad = requests.failures().saturating_add(requests.unfinished).saturating_add(refused);
         let lost_agents: Vec<LostAgent> = record
             .agents
             .iter()
@@ -354,7 +355,7 @@ impl PlannedResult for HttpTrialSummary {
 
 /// Requests at the same time that servers permitted all clients together.
 fn permitted(record: &HttpTrialRecord) -> Option<u64> {
-    let all: Option<u64> = record.loads().map(|(_, load)| load.permitted).sum();
+    let all = record.loads().try_fold(0_u64, |sum, (_, load)| sum.checked_add(load.permitted?));
     all.filter(|_| record.spec.protocol.is_http2() && record.loads().next().is_some())
 }
 
@@ -368,7 +369,7 @@ fn tls(record: &HttpTrialRecord) -> Option<TlsReport> {
 
 /// Answers with 4xx or 5xx.
 pub(super) fn refusals(statuses: &BTreeMap<String, u64>) -> u64 {
-    ["4xx", "5xx"].iter().filter_map(|class| statuses.get(*class)).sum()
+    ["4xx", "5xx"].iter().filter_map(|class| statuses.get(*class)).copied().fold(0, u64::saturating_add)
 }
 
 /// Why a trial is not complete.
@@ -408,8 +409,8 @@ fn gate(record: &HttpTrialRecord) -> GateSummary {
     };
     GateSummary {
         waited_s: reports().map(|report| report.waited_ns).max().unwrap_or(0) as f64 / 1e9,
-        probes: reports().map(|report| report.probes).sum(),
-        failed: reports().map(|report| report.failed).sum(),
+        probes: reports().map(|report| report.probes).fold(0, u64::saturating_add),
+        failed: reports().map(|report| report.failed).fold(0, u64::saturating_add),
         last_backend: reports().filter_map(first).max().map(|(_, name)| name),
         last_failure: reports().filter_map(|report| report.last_failure.clone()).next(),
     }

@@ -251,7 +251,7 @@ impl fmt::Display for Stall {
 
 /// Requests of all clients that waited for a connection; `None` from older agents.
 fn queued(record: &HttpTrialRecord) -> Option<u64> {
-    record.loads().map(|(_, load)| load.queued).sum()
+    record.loads().try_fold(0_u64, |sum, (_, load)| sum.checked_add(load.queued?))
 }
 
 /// What became of the requests.
@@ -288,7 +288,11 @@ impl Account {
         let busy = trial.busy_connections().unwrap_or(0.0) + timed_out_s / trial.duration_s.max(1e-9);
         Self {
             sent: requests.sent,
-            bad: (requests.failures() + requests.unfinished + refused).saturating_sub(ordered),
+            bad: requests
+                .failures()
+                .saturating_add(requests.unfinished)
+                .saturating_add(refused)
+                .saturating_sub(ordered),
             local: failed("local"),
             ordered,
             met,

@@ -5,6 +5,7 @@ mod change;
 
 use std::path::Path;
 
+use linerate_experiment::secrets::{REMOVED, is_secret, text_without_secrets, word_without_secrets};
 use linerate_wire::engine::FrameEngine;
 use linerate_wire::host::HostInfo;
 use linerate_wire::message::Welcome;
@@ -24,11 +25,6 @@ use crate::summary::Versions;
 pub const ENVIRONMENT_FILE: &str = "environment.json";
 /// Name of the file's schema.
 pub const ENVIRONMENT_SCHEMA: &str = "linerate.dev/environment/v1alpha1";
-
-const REMOVED: &str = "[removed]";
-/// Options and variables with one of these in their name are not written.
-const SECRET: [&str; 8] =
-    ["token", "secret", "password", "passwd", "passphrase", "credential", "apikey", "api_key"];
 
 /// A pod that an agent runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -261,25 +257,19 @@ pub fn without_secrets(line: &str) -> String {
     words_without_secrets(line.split(' ')).join(" ")
 }
 
-pub(crate) fn words_without_secrets<'w>(words: impl Iterator<Item = &'w str>) -> Vec<String> {
+/// The words of a command line, likewise.
+pub fn words_without_secrets<'w>(words: impl Iterator<Item = &'w str>) -> Vec<String> {
     let mut next_is_secret = false;
     words
         .map(|word| match word.split_once('=') {
             _ if std::mem::take(&mut next_is_secret) => REMOVED.to_owned(),
-            Some((name, _)) if is_secret(name) => format!("{name}={REMOVED}"),
-            Some(_) => word.to_owned(),
+            Some(_) => word_without_secrets(word),
             None => {
                 next_is_secret = word.starts_with('-') && is_secret(word);
                 word.to_owned()
             }
         })
         .collect()
-}
-
-/// True for names of secrets; a name for a file with a secret is not one.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    !name.ends_with("file") && SECRET.iter().any(|secret| name.contains(secret))
 }
 
 fn value_without_secrets(value: Value) -> Value {
@@ -294,6 +284,7 @@ fn value_without_secrets(value: Value) -> Value {
                 .collect(),
         ),
         Value::Array(items) => Value::Array(items.into_iter().map(value_without_secrets).collect()),
+        Value::String(text) => Value::String(text_without_secrets(&text)),
         other => other,
     }
 }
@@ -309,13 +300,25 @@ mod tests {
             ("agent --token abc --txd 8", "agent --token [removed] --txd 8"),
             ("agent --token-file /run/token", "agent --token-file /run/token"),
             ("API_KEY=1", "API_KEY=[removed]"),
+            (
+                "agent --vdev net_memif0,role=client,secret=a,b,socket=/run/s --secret=a,b=c",
+                "agent --vdev net_memif0,role=client,secret=[removed],socket=/run/s --secret=[removed]",
+            ),
         ] {
             assert_eq!(without_secrets(line), kept);
         }
-        let value = serde_json::json!({ "spec": { "pairs": 1, "adminPassword": "x" } });
+        let value =
+            serde_json::json!({ "spec": { "pairs": 1, "adminPassword": "x", "tx": "net_memif0,secret=x" } });
         assert_eq!(
             value_without_secrets(value),
-            serde_json::json!({ "spec": { "pairs": 1, "adminPassword": "[removed]" } })
+            serde_json::json!({
+                "spec": { "pairs": 1, "adminPassword": "[removed]", "tx": "net_memif0,secret=[removed]" }
+            })
+        );
+        let document = "devices:\n- tx: \"net_memif0,secret=x\"\n  rx: net_memif1,secret=y,id=1\n";
+        assert_eq!(
+            text_without_secrets(document),
+            "devices:\n- tx: \"net_memif0,secret=[removed]\"\n  rx: net_memif1,secret=[removed],id=1\n"
         );
     }
 }

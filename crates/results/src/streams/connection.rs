@@ -1,8 +1,10 @@
 //! A connection of a trial: both ends' accounts as figures and a verdict. Pure.
 
+use std::collections::BTreeSet;
+
 use linerate_wire::report::{LatencySummary, Report};
 use linerate_wire::streams::{
-    CpuEvidence, CpuUse, DatagramEvidence, PathReport, Protocol, ReceivedStream, SegmentEvidence,
+    CpuEvidence, CpuUse, DatagramEvidence, PathReport, Protocol, ReceivedStream, SegmentEvidence, SentStream,
     StreamsEvidence, StreamsSpec, StreamsVerdict, TcpInfo, gap,
 };
 use schemars::JsonSchema;
@@ -162,11 +164,15 @@ impl Ends<'_> {
         let receiving = self.receiver.and_then(|path| path.receiving.as_ref());
         let sending_s = sending.map(|sending| sending.duration_s);
         let receiving_s = receiving.and_then(|receiving| receiving.duration_s);
-        let written = sending.map(|sending| sending.streams.iter().map(|stream| stream.bytes).sum::<u64>());
-        let received = |of: fn(&ReceivedStream) -> u64| {
-            receiving.map(|receiving| receiving.streams.iter().map(of).sum::<u64>())
+        // A sum that does not fit is not known.
+        let sent = |of: fn(&SentStream) -> Option<u64>| {
+            sending?.streams.iter().try_fold(0_u64, |sum, stream| sum.checked_add(of(stream)?))
         };
-        let received_bytes = received(|stream| stream.bytes);
+        let received = |of: fn(&ReceivedStream) -> Option<u64>| {
+            receiving?.streams.iter().try_fold(0_u64, |sum, stream| sum.checked_add(of(stream)?))
+        };
+        let written = sent(|stream| Some(stream.bytes));
+        let received_bytes = received(|stream| Some(stream.bytes));
         let rate = |bytes: Option<u64>, seconds: Option<f64>| {
             let seconds = seconds.filter(|seconds| *seconds > 0.0)?;
             Some(bytes? as f64 * 8.0 / seconds)
@@ -183,9 +189,8 @@ impl Ends<'_> {
             };
         reasons.extend(lost);
         let udp = |value: Option<u64>| value.filter(|_| is_udp);
-        let sent_datagrams =
-            udp(sending.map(|sending| sending.streams.iter().map(|stream| stream.datagrams).sum()));
-        let received_datagrams = udp(received(|stream| stream.datagrams));
+        let sent_datagrams = udp(sent(|stream| Some(stream.datagrams)));
+        let received_datagrams = udp(received(|stream| Some(stream.datagrams)));
         let latency = receiving.and_then(|receiving| receiving.latency.as_ref());
         let delay_note = latency.and(ends.delay_note.clone());
         let jitters: Vec<f64> = receiving
@@ -220,9 +225,7 @@ impl Ends<'_> {
             sending_s,
             receiving_s,
             written_bytes: written,
-            acked_bytes: sending.filter(|_| !is_udp).and_then(|sending| {
-                sending.streams.iter().try_fold(0, |sum: u64, stream| Some(sum + stream.acked_bytes?))
-            }),
+            acked_bytes: sent(|stream| stream.acked_bytes).filter(|_| !is_udp),
             received_bytes,
             forgone: sending.map(|sending| sending.forgone),
             retransmits: segments.map(|segments| segments.retransmits),
@@ -234,13 +237,11 @@ impl Ends<'_> {
             lost_datagrams: sent_datagrams
                 .zip(received_datagrams)
                 .and_then(|(sent, got)| sent.checked_sub(got)),
-            refused_datagrams: udp(sending.map(|sending| sending.streams.iter().map(|one| one.refused).sum())),
-            socket_drops: udp(receiving.and_then(|receiving| {
-                receiving.streams.iter().try_fold(0, |sum: u64, stream| Some(sum + stream.socket_drops?))
-            })),
-            duplicate_datagrams: udp(received(|stream| stream.duplicates)),
-            reordered_datagrams: udp(received(|stream| stream.reordered)),
-            foreign_datagrams: udp(received(|stream| stream.foreign)),
+            refused_datagrams: udp(sent(|stream| Some(stream.refused))),
+            socket_drops: udp(received(|stream| stream.socket_drops)),
+            duplicate_datagrams: udp(received(|stream| Some(stream.duplicates))),
+            reordered_datagrams: udp(received(|stream| Some(stream.reordered))),
+            foreign_datagrams: udp(received(|stream| Some(stream.foreign))),
             jitter_ns: (!jitters.is_empty()).then(|| jitters.iter().sum::<f64>() / jitters.len() as f64),
             delay_ns: latency.filter(|_| delay_note.is_none()).map(|latency| latency.summary),
             delay_note,
@@ -262,22 +263,22 @@ impl Ends<'_> {
         let sent = self.sender.and_then(|path| path.sending.as_ref()).map(|sending| &sending.streams[..]);
         let received =
             self.receiver.and_then(|path| path.receiving.as_ref()).map(|receiving| &receiving.streams[..]);
-        let mut reasons: Vec<String> = Vec::new();
-        let (mut complete, mut further) = (0, 0);
-        for stream in 0..self.spec.streams {
+        let total = self.spec.streams;
+        let gap_of = |stream: u32| {
             // Reports have the streams in the order of their numbers.
             let sent =
                 sent.and_then(|all| Some(&all[all.binary_search_by_key(&stream, |one| one.stream).ok()?]));
             let received = received
                 .and_then(|all| Some(&all[all.binary_search_by_key(&stream, |one| one.stream).ok()?]));
-            match gap(self.spec.protocol, sent, received) {
-                None => complete += 1,
-                Some(reason) if reasons.len() < MOST_REASONS => {
-                    reasons.push(format!("stream {stream}: {reason}"));
-                }
-                Some(_) => further += 1,
-            }
-        }
+            gap(self.spec.protocol, sent, received)
+        };
+        // What is reported bounds the work, whatever number of streams a record claims.
+        let reported: BTreeSet<u32> = sent.into_iter().flatten().map(|stream| stream.stream).collect();
+        let whole = |stream: &&u32| **stream < total && gap_of(**stream).is_none();
+        let complete = reported.iter().filter(whole).count() as u32;
+        let told = |stream: u32| Some(format!("stream {stream}: {}", gap_of(stream)?));
+        let mut reasons: Vec<String> = (0..total).filter_map(told).take(MOST_REASONS).collect();
+        let further = total.saturating_sub(complete).saturating_sub(reasons.len() as u32);
         if further > 0 {
             reasons.push(format!("{further} further streams are not complete"));
         }
@@ -338,4 +339,23 @@ fn cpu(report: Option<&Report<CpuUse>>) -> CpuEvidence<'_> {
     report
         .map(|report| CpuEvidence { workers: &report.workers, throttling: report.throttling.as_ref() })
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixtures::streams::pair;
+    use linerate_wire::streams::Protocol;
+
+    #[test]
+    fn numbers_that_nobody_counted_have_no_sums_and_cost_no_time() {
+        let mut record = pair(Protocol::Tcp, 2, 1).record;
+        record.spec.streams = u32::MAX;
+        let sending = record.ends[0].sender.as_mut().unwrap().sending.as_mut().unwrap();
+        sending.streams[0].bytes = u64::MAX;
+        let figures = &record.figures()[0];
+        assert_eq!((figures.written_bytes, figures.offered_bps, figures.complete), (None, None, false));
+        assert_eq!((figures.streams_complete, figures.reasons.len()), (1, 5));
+        let further = format!("{} further streams are not complete", u32::MAX - 1 - 4);
+        assert_eq!(figures.reasons[4], further);
+    }
 }

@@ -439,15 +439,17 @@ impl CpuShares {
         let mut sent: BTreeMap<&str, u64> = BTreeMap::new();
         let mut received: BTreeMap<&str, u64> = BTreeMap::new();
         for one in &record.connections {
-            *sent.entry(&one.from).or_default() += one.written_bytes.unwrap_or(0);
-            *received.entry(&one.to).or_default() += one.received_bytes.unwrap_or(0);
+            let add = |sum: &mut u64, bytes: Option<u64>| *sum = sum.saturating_add(bytes.unwrap_or(0));
+            add(sent.entry(&one.from).or_default(), one.written_bytes);
+            add(received.entry(&one.to).or_default(), one.received_bytes);
         }
         let per_gbit = |agents: &dyn Fn(&str) -> bool, bytes: &BTreeMap<&str, u64>| {
             let of: Vec<_> = record.agents.iter().filter(|part| agents(&part.agent)).collect();
             let seconds = of.iter().map(|part| part.report.as_ref().map(|report| report.detail.process_s));
             let seconds = seconds.sum::<Option<f64>>().filter(|_| !of.is_empty())?;
-            let bits: u64 = of.iter().filter_map(|part| bytes.get(part.agent.as_str())).sum();
-            (bits > 0).then(|| seconds * GBIT / (bits as f64 * 8.0))
+            let bytes = of.iter().filter_map(|part| bytes.get(part.agent.as_str()));
+            let bytes = bytes.copied().fold(0, u64::saturating_add);
+            (bytes > 0).then(|| seconds * GBIT / (bytes as f64 * 8.0))
         };
         Self {
             senders: per_gbit(&|agent| sent.contains_key(agent) && !received.contains_key(agent), &sent),

@@ -31,8 +31,9 @@ pub(super) fn check(
         if let Some(gap) = load.requests.gap() {
             checker.add(path, Reason::Miscounted, format!("{agent}: {gap}"));
         }
-        let by_backend = load.unnamed + load.others + load.by_backend.values().sum::<u64>();
-        if by_backend != load.requests.answered {
+        let by_backend = [load.unnamed, load.others].into_iter().chain(load.by_backend.values().copied());
+        let by_backend: u128 = by_backend.map(u128::from).sum();
+        if by_backend != u128::from(load.requests.answered) {
             let answered = load.requests.answered;
             let detail = format!("{agent}: {by_backend} answers by backend, {answered} in all");
             checker.add(path, Reason::Miscounted, detail);

@@ -16,8 +16,7 @@ use linerate_wire::streams::StreamsEngine;
 use super::Ending;
 use crate::platform::{AgentEndpoint, ExitWatch, Token};
 use crate::session::{ANSWER_TIME, Dialer, Session, SessionError, WORK_TIME};
-use linerate_results::store::environment::AgentEnvironment;
-use linerate_results::store::environment::PodPlace;
+use linerate_results::store::environment::{AgentEnvironment, PodPlace, words_without_secrets};
 use linerate_results::streams::StreamsAgentInfo;
 use linerate_results::summary::AgentInfo;
 
@@ -292,7 +291,7 @@ impl Agent {
         AgentInfo {
             name: self.name().to_owned(),
             node: self.node.clone(),
-            command_line: self.command_line.clone(),
+            command_line: words_without_secrets(self.command_line.iter().map(String::as_str)),
             device: port.device.clone(),
             driver: port.driver.clone(),
             mac: port.mac,

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use linerate_results::store::StoreError;
 use linerate_results::summary::{Status, Summary};
+use tokio::sync::watch;
 
 use super::host_settings::restore;
 use super::observer::Observer;
@@ -40,35 +41,67 @@ pub(super) async fn connect(
     stream::iter(connecting).buffered(CONNECTING_AT_ONCE).try_collect().await.map_err(Ending::from)
 }
 
-/// Connects to lost agents again, or starts them anew.
-pub(super) async fn recover(
-    platform: &mut impl Platform,
-    agents: &mut [KernelAgent],
-    lost: Vec<(usize, String)>,
-    keep_alive: Duration,
-    recorder: &mut Recorder<'_>,
-    observer: &dyn Observer,
-) -> Result<(), Ending> {
-    recorder.recovery_begins();
-    for (place, reason) in lost {
-        let name = agents[place].name().to_owned();
-        observer.phase(&format!("{name} was lost: {reason}; it is recovered"));
-        let how = match agents[place].reconnect(keep_alive, RECONNECT_TIME).await {
-            Ok(()) => "connected again",
-            Err(_) => {
-                let endpoints = platform.restart(place, &|text| observer.phase(text)).await?;
-                let endpoint = endpoints.into_iter().next();
-                let endpoint =
-                    endpoint.ok_or_else(|| Ending::Failed(format!("{name} was not started anew")))?;
-                agents[place] = KernelAgent::connect(endpoint, keep_alive).await?;
-                "started anew"
+/// Recovery of agents that were lost in a trial.
+pub(super) struct Recovery<'a> {
+    pub(super) keep_alive: Duration,
+    pub(super) interrupted: &'a watch::Receiver<bool>,
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl Recovery<'_> {
+    /// Connects to lost agents again, or starts them anew. Returns those that are given up, by their place, with the reasons.
+    ///
+    /// # Errors
+    /// When the run is interrupted, access is refused, or results cannot be stored.
+    pub(super) async fn bring_back(
+        &self,
+        lost: Vec<(usize, String)>,
+        agents: &mut [KernelAgent],
+        platform: &mut impl Platform,
+        recorder: &mut Recorder<'_>,
+    ) -> Result<Vec<(usize, String)>, Ending> {
+        recorder.recovery_begins();
+        let mut given_up = Vec::new();
+        for (place, reason) in lost {
+            let name = agents[place].name().to_owned();
+            self.observer.phase(&format!("{name} was lost: {reason}; it is recovered"));
+            let mut interrupted = self.interrupted.clone();
+            let recovered = tokio::select! {
+                recovered = self.one(place, &mut agents[place], platform) => recovered,
+                Ok(_) = interrupted.wait_for(|flag| *flag) => return Err(Ending::Interrupted),
+            };
+            match recovered {
+                Ok(how) => recorder.recovered(format!("{name} was {how}: {reason}"))?,
+                Err(Ending::Failed(why)) => {
+                    let why = if why.contains(&reason) { why } else { format!("{reason}; and then: {why}") };
+                    self.observer.phase(&format!("{name} is given up: {why}"));
+                    given_up.push((place, format!("{name} is given up: {why}")));
+                }
+                Err(other) => return Err(other),
             }
-        };
-        recorder.recovered(format!("{name} was {how}: {reason}"))?;
+        }
+        recorder.kernel_connected_again(agents)?;
+        recorder.recovery_ended();
+        Ok(given_up)
     }
-    recorder.kernel_connected_again(agents)?;
-    recorder.recovery_ended();
-    Ok(())
+
+    /// Recovers one agent; returns a text on how.
+    async fn one(
+        &self,
+        place: usize,
+        agent: &mut KernelAgent,
+        platform: &mut impl Platform,
+    ) -> Result<&'static str, Ending> {
+        if agent.reconnect(self.keep_alive, RECONNECT_TIME).await.is_ok() {
+            return Ok("connected again");
+        }
+        let endpoints = platform.restart(place, &|text| self.observer.phase(text)).await?;
+        let endpoint = endpoints.into_iter().next();
+        let endpoint =
+            endpoint.ok_or_else(|| Ending::Failed(format!("{} was not started anew", agent.name())))?;
+        *agent = KernelAgent::connect(endpoint, self.keep_alive).await?;
+        Ok("started anew")
+    }
 }
 
 /// Restores settings of hosts, ends every agent of a run, and closes its records. `of` is the number of planned trials.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use linerate_results::store::StoreError;
+use linerate_results::store::json::can_be_read;
 use linerate_wire::message::{Acknowledge, Command};
 use linerate_wire::report::{Report, ReportDetail};
 use linerate_wire::streams::StreamsEngine;
@@ -84,6 +85,15 @@ pub(super) async fn report<D>(
         Ok(report) => report,
         Err(error) => return Part::Lost(Stopped::by(agent, error).await.to_string()),
     };
+    // An agent may report any number; results must stay readable, and sums exact.
+    let unusable = report.implausible().or_else(|| Some(can_be_read(&report).err()?.to_string()));
+    if let Some(why) = unusable {
+        to_idle(agent).await;
+        return Part::Failed(format!(
+            "the report of {} cannot be recorded: {why}; the agent is not to be trusted: start it anew, and look at its log",
+            agent.name()
+        ));
+    }
     let mut taken = None;
     let head = report.map(|detail| taken = take(detail));
     match taken {

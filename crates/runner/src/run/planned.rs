@@ -7,14 +7,17 @@ use linerate_experiment::host_settings::HostSetting;
 use linerate_experiment::planned::{PlannedTrial, TrialProfile};
 use linerate_results::host_setting::TrialHostSetting;
 use linerate_results::store::Store;
+use linerate_results::store::json::can_be_read;
 use linerate_results::streams::AgentPart;
 use linerate_results::summary::TrialFailure;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use super::fleet::{Attempt, connect};
+use super::fleet::{Attempt, Recovery, connect};
 use super::node_watch::NodeWatch;
 use super::observer::Observer;
-use super::part::{KernelAgent, NotRun, Part};
+use super::part::{KernelAgent, NotRun, Part, acknowledge};
 use super::recorder::Recorder;
 use super::{EarlierRun, Ending, keep_alive};
 use crate::platform::Platform;
@@ -40,6 +43,11 @@ impl<Plan> PlannedJob<'_, Plan> {
     /// Longest time between two signs of life of an agent.
     pub(super) fn keep_alive(&self) -> Duration {
         keep_alive(self.experiment)
+    }
+
+    /// How agents that are lost are recovered.
+    pub(super) fn recovery<'r>(&'r self, observer: &'r dyn Observer) -> Recovery<'r> {
+        Recovery { keep_alive: self.keep_alive(), interrupted: &self.interrupted, observer }
     }
 
     /// Starts the agents, so many of them, connects to them, and stores what they are; then the agents that watch their nodes.
@@ -95,6 +103,36 @@ pub(super) fn not_run<P: TrialProfile>(
     recorder.planned_failed(trial, &failure)?;
     observer.trial_failed(&failure);
     Ok(Attempt { agents, is_filed: true })
+}
+
+/// Records that a trial which ran has no result, and has the agents drop their reports. Failures are filed under `directory`.
+#[expect(clippy::too_many_arguments, reason = "a trial needs all of them")]
+pub(super) async fn refused<P: TrialProfile, D>(
+    reason: String,
+    trial: &PlannedTrial<P>,
+    id: u32,
+    directory: &str,
+    agents: &[KernelAgent],
+    parts: &[Part<D>],
+    recorder: &mut Recorder<'_>,
+    observer: &dyn Observer,
+) -> Result<Attempt, Ending> {
+    let filed = not_run(NotRun::Refused(reason), trial, directory, false, recorder, observer)?;
+    let mut gone = lost(parts);
+    gone.extend(acknowledge(id, agents, parts).await);
+    Ok(Attempt { agents: gone, ..filed })
+}
+
+/// Checks that a part of a trial's result can be read again: agents may report any number, and figures follow from them.
+///
+/// # Errors
+/// Why it cannot be recorded.
+pub(super) fn readable<T: Serialize + DeserializeOwned>(part: &T) -> Result<(), String> {
+    can_be_read(part).map_err(|error| {
+        format!(
+            "the result cannot be recorded: {error}; the agents are not to be trusted: start them anew, and look at their logs"
+        )
+    })
 }
 
 /// What a trial's summary says of the setting of hosts under which it ran.

@@ -1,16 +1,20 @@
 //! Trials of HTTP on agents in memory, of which one watches a node: in what order they are asked for what.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use linerate_experiment::http::{HttpPlan, HttpProfile};
 use linerate_experiment::{Experiment, Overrides};
-use linerate_results::store::Store;
+use linerate_results::store::trial_log::LogRecord;
+use linerate_results::store::{Store, load};
 use linerate_results::summary::{Status, Summary};
 use linerate_runner::platform::balancer::{Balanced, Balancers};
 use linerate_runner::platform::{
     AgentEndpoint, Exit, ExitWatch, NodeWatcher, Platform, PlatformError, Token,
 };
+use linerate_runner::run::EarlierRun;
 use linerate_runner::run::http::{HttpJob, run_http};
 use linerate_runner::run::observer::NoObserver;
 use linerate_runner::session::Dialer;
@@ -24,6 +28,7 @@ use linerate_wire::report::{Ended, Report, ReportDetail};
 use linerate_wire::state::{AgentState, Step};
 use linerate_wire::streams::CpuUse;
 use linerate_wire::trial::{TrialSpec, Work};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::watch;
 
@@ -36,6 +41,12 @@ enum Course {
     GateStaysClosed,
     /// Clients refuse their work, when the gate has passed.
     LoadIsRefused,
+    /// Clients report more requests than there are numbers.
+    CountsOverflow,
+    /// Clients report a CPU time that can be recorded, of which no figure can.
+    FiguresOverflow,
+    /// A backend is gone when it is to start, and never comes back.
+    LosesLastBackend,
 }
 
 /// What all agents of a run share.
@@ -47,6 +58,9 @@ struct World {
     gates: Mutex<usize>,
     /// What agents were asked for, such as `c0 gate`.
     asked: Mutex<Vec<String>>,
+    /// True when starting a lost agent anew lasts until the user interrupts the run.
+    restarts_last: bool,
+    interrupt: watch::Sender<bool>,
     exit: watch::Sender<Option<Exit>>,
 }
 
@@ -62,6 +76,7 @@ struct Agent {
     name: String,
     world: Arc<World>,
     core: Mutex<(AgentState, Option<TrialSpec>)>,
+    is_gone: AtomicBool,
 }
 
 impl Agent {
@@ -70,6 +85,7 @@ impl Agent {
             name: name.to_owned(),
             world: Arc::clone(world),
             core: Mutex::new((AgentState::Idle, None)),
+            is_gone: AtomicBool::new(false),
         };
         AgentEndpoint {
             name: name.to_owned(),
@@ -88,6 +104,13 @@ impl Agent {
         let mut lines = BufReader::new(read).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             let Request { id, command } = serde_json::from_str(&line).unwrap();
+            let loses_backend = self.world.course() == Course::LosesLastBackend;
+            if loses_backend && self.name == "b1" && matches!(command, Command::Start(_)) {
+                self.is_gone.store(true, Ordering::Relaxed);
+            }
+            if self.is_gone.load(Ordering::Relaxed) {
+                return;
+            }
             let (result, error) = match self.answer(&command) {
                 Ok(outcome) => (Some(outcome), None),
                 Err(message) => (None, Some(WireError { code: ErrorCode::Refused, message })),
@@ -154,8 +177,12 @@ impl Agent {
     }
 
     fn report(&self, spec: &TrialSpec) -> Report {
-        let http = |part| ReportDetail::Http(Box::new(HttpReport { part, cpu: CpuUse::default() }));
-        let requests = RequestCounts { intended: 7, sent: 7, answered: 7, ..RequestCounts::default() };
+        let course = self.world.course();
+        let process_s = if course == Course::FiguresOverflow { 1e19 } else { 0.0 };
+        let cpu = CpuUse { process_s, ..CpuUse::default() };
+        let http = |part| ReportDetail::Http(Box::new(HttpReport { part, cpu }));
+        let intended = if course == Course::CountsOverflow { u64::MAX } else { 7 };
+        let requests = RequestCounts { intended, sent: 7, answered: 7, ..RequestCounts::default() };
         let detail = match kind(&spec.work) {
             "gate" => http(HttpPart::Gate(GateReport {
                 passed: self.world.course() != Course::GateStaysClosed,
@@ -209,16 +236,21 @@ fn kind(work: &Work) -> &'static str {
     }
 }
 
-/// One client, one backend, one watcher.
+/// One client, two backends, one watcher.
 struct Fleet(Arc<World>);
 
 impl Platform for Fleet {
     async fn start(&mut self, _say: &dyn Fn(&str)) -> Result<Vec<Vec<AgentEndpoint>>, PlatformError> {
-        Ok(["c0", "b0"].map(|name| vec![Agent::endpoint(name, &self.0)]).into())
+        Ok(["c0", "b0", "b1"].map(|name| vec![Agent::endpoint(name, &self.0)]).into())
     }
 
     async fn restart(&mut self, _: usize, _say: &dyn Fn(&str)) -> Result<Vec<AgentEndpoint>, PlatformError> {
-        Err(PlatformError::Other("no agent is lost here".into()))
+        self.0.asked.lock().unwrap().push("start anew".to_owned());
+        if self.0.restarts_last {
+            self.0.interrupt.send_replace(true);
+            std::future::pending::<()>().await;
+        }
+        Err(PlatformError::Other("no room".into()))
     }
 
     async fn watch_nodes(&mut self, _say: &dyn Fn(&str)) -> Vec<NodeWatcher> {
@@ -243,35 +275,62 @@ impl Balancers for Fleet {
     }
 }
 
-/// Runs so many trials; the summary, and what agents were asked for.
+/// An experiment with a directory for its results.
+struct Lab {
+    results: TempDir,
+    experiment: Experiment,
+    plan: HttpPlan,
+    restarts_last: bool,
+}
+
+impl Lab {
+    fn new(backends: &str, repeats: usize) -> Self {
+        let text = format!(
+            "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\n\
+             spec: {{http: {{targets: [direct], backends: {backends}, connections: [2]}}, \
+             trial: {{duration: 1s, repeats: {repeats}, retries: 0}}}}\n"
+        );
+        let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
+        let plan = HttpPlan::of(&experiment, None).unwrap().unwrap();
+        Self { results: tempfile::tempdir().unwrap(), experiment, plan, restarts_last: false }
+    }
+
+    fn store(&self) -> Store {
+        Store::create(self.results.path()).unwrap()
+    }
+
+    /// Runs the trials; the summary, and what agents were asked for.
+    async fn run(
+        &self,
+        store: &Store,
+        courses: &[Course],
+        earlier: Option<&EarlierRun>,
+    ) -> (Summary, Vec<String>) {
+        let (interrupt, interrupted) = watch::channel(false);
+        let world = Arc::new(World {
+            courses: courses.to_vec(),
+            gates: Mutex::default(),
+            asked: Mutex::default(),
+            restarts_last: self.restarts_last,
+            interrupt,
+            exit: watch::Sender::new(None),
+        });
+        let Self { experiment, plan, .. } = self;
+        let job = HttpJob { experiment, plan, filter: None, earlier, store, interrupted };
+        let summary = run_http(job, &mut Fleet(Arc::clone(&world)), &NoObserver).await.unwrap();
+        let asked = std::mem::take(&mut *world.asked.lock().unwrap());
+        (summary, asked)
+    }
+}
+
+/// Runs a trial of each course; the summary, and what agents were asked for.
 async fn trials(courses: &[Course]) -> (Summary, Vec<String>) {
-    let text = format!(
-        "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\n\
-         spec: {{http: {{targets: [direct], backends: [1], connections: [1]}}, trial: {{duration: 1s, repeats: {}, retries: 0}}}}\n",
-        courses.len()
-    );
-    let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
-    let plan = HttpPlan::of(&experiment, None).unwrap().unwrap();
-    let results = tempfile::tempdir().unwrap();
-    let store = Store::create(results.path()).unwrap();
-    let (_flag, interrupted) = watch::channel(false);
-    let world = Arc::new(World {
-        courses: courses.to_vec(),
-        gates: Mutex::default(),
-        asked: Mutex::default(),
-        exit: watch::Sender::new(None),
-    });
-    let job = HttpJob {
-        experiment: &experiment,
-        plan: &plan,
-        filter: None,
-        earlier: None,
-        store: &store,
-        interrupted,
-    };
-    let summary = run_http(job, &mut Fleet(Arc::clone(&world)), &NoObserver).await.unwrap();
-    let asked = std::mem::take(&mut *world.asked.lock().unwrap());
-    (summary, asked)
+    let lab = Lab::new("[1]", courses.len());
+    lab.run(&lab.store(), courses, None).await
+}
+
+fn reasons(summary: &Summary) -> Vec<&str> {
+    summary.failures.iter().map(|failure| failure.reason.as_str()).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -290,7 +349,7 @@ async fn a_node_is_watched_from_behind_the_gate_of_http_to_the_end_of_its_trial(
 #[tokio::test(start_paused = true)]
 async fn a_gate_that_stays_closed_or_work_that_is_refused_leaves_the_watcher_to_the_next_trial() {
     let (summary, asked) = trials(&[Course::GateStaysClosed, Course::LoadIsRefused, Course::Runs]).await;
-    let reasons: Vec<&str> = summary.failures.iter().map(|failure| failure.reason.as_str()).collect();
+    let reasons = reasons(&summary);
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     assert!(
         reasons[0].contains("the gate stayed closed") && reasons[1].contains("no such work"),
@@ -305,4 +364,66 @@ async fn a_gate_that_stays_closed_or_work_that_is_refused_leaves_the_watcher_to_
         .collect();
     let (gate, watch, seen) = ("c0 gate", "node0 watch", "node0 acknowledged");
     assert_eq!(watched, [gate, gate, watch, seen, gate, watch, seen]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_that_no_agent_can_have_counted_fail_their_trial_alone() {
+    let lab = Lab::new("[1]", 3);
+    let store = lab.store();
+    let courses = [Course::CountsOverflow, Course::FiguresOverflow, Course::Runs];
+    let (summary, _) = lab.run(&store, &courses, None).await;
+    assert_eq!(summary.status, Status::Failed, "{:?}", summary.reason);
+    // Of the first trial, the account of one client is missing.
+    let lost = &summary.http[0].lost_agents;
+    assert_eq!((summary.http.len(), summary.http[0].complete, lost.len()), (2, false, 1));
+    assert!(lost[0].reason.contains("the report of c0 cannot be recorded: requests: 18446744"), "{lost:?}");
+    let reasons = reasons(&summary);
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert!(reasons[0].contains("the result cannot be recorded: client_cpu_us"), "{reasons:?}");
+    assert!(summary.http[1].complete);
+    // What is on disk can be read.
+    assert_eq!(load(lab.results.path(), store.id()).unwrap(), summary);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_of_a_resumed_run_begins_with_what_is_kept() {
+    let lab = Lab::new("[1]", 2);
+    let store = lab.store();
+    let (summary, _) = lab.run(&store, &[Course::Runs, Course::LoadIsRefused], None).await;
+    assert_eq!((summary.http.len(), summary.failures.len()), (1, 1));
+    let earlier = EarlierRun { summary, sums: BTreeMap::new() };
+    let (summary, _) = lab.run(&store, &[Course::Runs], Some(&earlier)).await;
+    assert_eq!((summary.status, summary.http.len()), (Status::Complete, 2), "{:?}", summary.reason);
+    // A head without the results behind it would be all that is left of them after a sudden end.
+    let log = std::fs::read_to_string(store.directory().join("trials.jsonl")).unwrap();
+    let second: LogRecord = serde_json::from_str(log.lines().nth(1).unwrap()).unwrap();
+    assert!(matches!(&second, LogRecord::Http(kept) if kept.result == earlier.summary.http[0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn trials_that_need_no_lost_backend_go_on_without_it() {
+    let lab = Lab::new("[2, 1]", 2);
+    let courses = [Course::LosesLastBackend];
+    let (summary, asked) = lab.run(&lab.store(), &courses, None).await;
+    let ran: Vec<(u32, bool)> = summary.http.iter().map(|trial| (trial.backends, trial.complete)).collect();
+    // The first trial has the account of the other backend; the second trial of both cannot be run.
+    assert_eq!(ran, [(2, false), (1, true), (1, true)], "{:?}", reasons(&summary));
+    assert_eq!(asked.iter().filter(|asked| *asked == "start anew").count(), 1);
+    let reasons = reasons(&summary);
+    assert!(reasons.len() == 1 && reasons[0].contains("b1 is given up"), "{reasons:?}");
+    assert!(reasons[0].contains("no room"), "{reasons:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_is_lost_in_the_last_trial_is_not_brought_back() {
+    let lab = Lab::new("[2]", 1);
+    let (summary, asked) = lab.run(&lab.store(), &[Course::LosesLastBackend], None).await;
+    assert_eq!((summary.http.len(), asked.contains(&"start anew".to_owned())), (1, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_ends_the_recovery_of_an_agent() {
+    let lab = Lab { restarts_last: true, ..Lab::new("[2]", 2) };
+    let (summary, _) = lab.run(&lab.store(), &[Course::LosesLastBackend], None).await;
+    assert_eq!((summary.status, summary.http.len()), (Status::Interrupted, 1), "{:?}", summary.reason);
 }

@@ -97,10 +97,10 @@ impl std::ops::AddAssign<&TlsReport> for TlsReport {
     fn add_assign(&mut self, other: &TlsReport) {
         self.version = self.version.take().or_else(|| other.version.clone());
         self.cipher = self.cipher.take().or_else(|| other.cipher.clone());
-        self.handshakes += other.handshakes;
-        self.resumed += other.resumed;
+        add(&mut self.handshakes, other.handshakes);
+        add(&mut self.resumed, other.resumed);
         for (kind, count) in &other.failed {
-            *self.failed.entry(kind.clone()).or_default() += count;
+            add(self.failed.entry(kind.clone()).or_default(), *count);
         }
     }
 }
@@ -154,17 +154,18 @@ pub struct RequestCounts {
 impl RequestCounts {
     /// Number of failed requests.
     pub fn failures(&self) -> u64 {
-        self.failed.values().sum()
+        self.failed.values().copied().fold(0, u64::saturating_add)
     }
 
     /// Why the counts do not add up; `None` when they do.
     pub fn gap(&self) -> Option<String> {
         let Self { intended, sent, skipped, answered, unfinished, .. } = self;
         let failed = self.failures();
-        if *intended != sent + skipped {
+        if u128::from(*intended) != u128::from(*sent) + u128::from(*skipped) {
             return Some(format!("{intended} requests were intended, {sent} sent and {skipped} skipped"));
         }
-        (*sent != answered + failed + unfinished).then(|| {
+        let ended = [*answered, failed, *unfinished].map(u128::from).into_iter().sum::<u128>();
+        (u128::from(*sent) != ended).then(|| {
             format!(
                 "{sent} requests were sent, {answered} answered, {failed} failed and {unfinished} are unfinished"
             )
@@ -174,13 +175,13 @@ impl RequestCounts {
 
 impl std::ops::AddAssign<&RequestCounts> for RequestCounts {
     fn add_assign(&mut self, other: &RequestCounts) {
-        self.intended += other.intended;
-        self.sent += other.sent;
-        self.skipped += other.skipped;
-        self.answered += other.answered;
-        self.unfinished += other.unfinished;
+        add(&mut self.intended, other.intended);
+        add(&mut self.sent, other.sent);
+        add(&mut self.skipped, other.skipped);
+        add(&mut self.answered, other.answered);
+        add(&mut self.unfinished, other.unfinished);
         for (kind, count) in &other.failed {
-            *self.failed.entry(kind.clone()).or_default() += count;
+            add(self.failed.entry(kind.clone()).or_default(), *count);
         }
     }
 }
@@ -204,12 +205,17 @@ pub struct Connections {
 
 impl std::ops::AddAssign for Connections {
     fn add_assign(&mut self, Self { opened, refused, reopened, closed_idle, unsolicited }: Self) {
-        self.closed_idle += closed_idle;
-        self.unsolicited += unsolicited;
-        self.opened += opened;
-        self.refused += refused;
-        self.reopened += reopened;
+        add(&mut self.closed_idle, closed_idle);
+        add(&mut self.unsolicited, unsolicited);
+        add(&mut self.opened, opened);
+        add(&mut self.refused, refused);
+        add(&mut self.reopened, reopened);
     }
+}
+
+/// Adds a count. Sums of plausible ones are exact; others stay at the largest number, which agrees with no account.
+fn add(sum: &mut u64, count: u64) {
+    *sum = sum.saturating_add(count);
 }
 
 /// Account of a backend: what it counted from when it was armed.

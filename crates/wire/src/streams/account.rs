@@ -51,8 +51,9 @@ impl SegmentEvidence {
     /// TCP's figures of a sender.
     pub fn of(sending: &SendingReport) -> Self {
         let infos = || sending.streams.iter().filter_map(|stream| stream.tcp.as_ref());
-        let sum =
-            |of: fn(&TcpInfo) -> Option<u64>| infos().map(of).try_fold(0, |sum: u64, one| Some(sum + one?));
+        let sum = |of: fn(&TcpInfo) -> Option<u64>| {
+            infos().map(of).try_fold(0_u64, |sum, one| sum.checked_add(one?))
+        };
         let stream_us = sending.duration_s * 1e6 * infos().count().max(1) as f64;
         let share = |us: Option<u64>| {
             us.filter(|_| stream_us > 0.0).map(|us| (us as f64 / stream_us).clamp(0.0, 1.0))

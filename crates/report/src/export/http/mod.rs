@@ -1,5 +1,6 @@
 //! Trials of HTTP as tables: trials, backends and samples; and requests per second by number of backends.
 
+use super::cells::Table;
 use std::collections::BTreeMap;
 
 use linerate_results::http::{HTTP_FIGURES, HttpSampleLine, HttpTrialSummary};
@@ -29,8 +30,8 @@ pub(super) fn trials(summary: &Summary) -> Result<Vec<u8>, csv::Error> {
         "evidence",
         "protocol",
     ];
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(words.into_iter().chain(HTTP_FIGURES.iter().map(|figure| figure.name)))?;
+    let mut writer = Table::new();
+    writer.row(words.into_iter().chain(HTTP_FIGURES.iter().map(|figure| figure.name)))?;
     for trial in &summary.http {
         let words = [
             summary.experiment.id.clone(),
@@ -45,12 +46,11 @@ pub(super) fn trials(summary: &Summary) -> Result<Vec<u8>, csv::Error> {
             trial.verdict.kind.to_string(),
             trial.verdict.evidence.clone(),
             trial.protocol.to_string(),
-        ]
-        .map(inert);
+        ];
         let figures = HTTP_FIGURES.iter().map(|figure| known((figure.of)(trial)));
-        writer.write_record(words.into_iter().chain(figures))?;
+        writer.row(words.into_iter().chain(figures))?;
     }
-    finished(writer)
+    writer.finish()
 }
 
 /// The backends of all trials.
@@ -58,17 +58,17 @@ pub(super) fn trials(summary: &Summary) -> Result<Vec<u8>, csv::Error> {
 /// # Errors
 /// As of [`trials`].
 pub(super) fn backends(summary: &Summary) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut writer = Table::new();
     let columns =
         ["exp_id", "profile", "repeat", "backend", "answers", "requests", "answered", "connections"];
-    writer.write_record(columns)?;
+    writer.row(columns)?;
     for trial in &summary.http {
         for (name, share) in &trial.by_backend {
-            writer.write_record([
+            writer.row([
                 summary.experiment.id.clone(),
                 trial.profile.clone(),
                 trial.repeat.to_string(),
-                inert(name.clone()),
+                name.clone(),
                 share.answers.to_string(),
                 known(share.requests),
                 known(share.answered),
@@ -76,7 +76,7 @@ pub(super) fn backends(summary: &Summary) -> Result<Vec<u8>, csv::Error> {
             ])?;
         }
     }
-    finished(writer)
+    writer.finish()
 }
 
 /// The samples of a trial: counts are cumulative since the start.
@@ -93,12 +93,12 @@ pub(super) fn samples(
 }
 
 fn sample_table(rows: &[HttpSampleLine]) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut writer = Table::new();
     let columns = ["at_ns", "agent", "intended", "sent", "skipped", "answered", "failed", "served"];
-    writer.write_record(columns)?;
+    writer.row(columns)?;
     for row in rows {
         let load = row.load;
-        writer.write_record([
+        writer.row([
             row.at_ns.to_string(),
             row.agent.clone(),
             known(load.map(|load| load.intended)),
@@ -109,7 +109,7 @@ fn sample_table(rows: &[HttpSampleLine]) -> Result<Vec<u8>, csv::Error> {
             known(row.served),
         ])?;
     }
-    finished(writer)
+    writer.finish()
 }
 
 /// Requests per second by number of backends: a file for each target, number of connections, rate and repeat, with the
@@ -136,34 +136,6 @@ pub(super) fn by_backends(summary: &Summary) -> Result<Vec<(String, Vec<u8>)>, c
     curves.into_iter().map(table).collect()
 }
 
-/// A text that no spreadsheet takes for a formula: names of backends are what foreign servers say.
-fn inert(text: String) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
-}
-
 fn known(value: Option<impl ToString>) -> String {
     value.map_or(String::new(), |value| value.to_string())
-}
-
-fn finished(writer: csv::Writer<Vec<u8>>) -> Result<Vec<u8>, csv::Error> {
-    writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_text_is_a_formula() {
-        for (text, cell) in [
-            ("=HYPERLINK(\"http://x\")", "'=HYPERLINK(\"http://x\")"),
-            ("+1", "'+1"),
-            ("-b0", "'-b0"),
-            ("@b0", "'@b0"),
-            ("b0", "b0"),
-            ("a=b", "a=b"),
-        ] {
-            assert_eq!(inert(text.to_owned()), cell);
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! The documents and the table of k8s-netperf: one per profile, its repeats are the samples.
 
+use super::super::cells::Table;
 use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::Summary;
 use serde_json::{Value, json};
@@ -67,8 +68,8 @@ fn confidence(values: &[f64]) -> Option<[f64; 2]> {
 
 /// The table of k8s-netperf's results.
 pub(in crate::export) fn table(summary: &Summary) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record([
+    let mut writer = Table::new();
+    writer.row([
         "Driver",
         "Profile",
         "Same node",
@@ -86,7 +87,7 @@ pub(in crate::export) fn table(summary: &Summary) -> Result<Vec<u8>, csv::Error>
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.6}"));
     for samples in profiles(summary) {
         let first = samples.first;
-        writer.write_record([
+        writer.row([
             DRIVER.to_owned(),
             samples.test().to_owned(),
             same_node(summary).map_or_else(String::new, |same| same.to_string()),
@@ -102,5 +103,5 @@ pub(in crate::export) fn table(summary: &Summary) -> Result<Vec<u8>, csv::Error>
             "usec".to_owned(),
         ])?;
     }
-    writer.into_inner().map_err(|error| error.into_error().into())
+    writer.finish()
 }

@@ -1,5 +1,6 @@
 //! Trials of streams as tables: trials, connections and samples, with the figures' own names and units.
 
+use super::super::cells::Table;
 use linerate_results::store::{Recorded, StoreError};
 use linerate_results::streams::{
     BoundedDelay, CONNECTION_FIGURES, ConnectionSummary, STREAMS_FIGURES, SampleLine, StreamsTrialRecord,
@@ -69,8 +70,8 @@ pub(in super::super) fn sampled(
 pub(in super::super) fn trials(summary: &Summary) -> Result<Vec<u8>, csv::Error> {
     let words =
         ["exp_id", "profile", "transport", "rate", "message_bytes", "complete", "verdict", "evidence"];
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(words.into_iter().chain(STREAMS_FIGURES.iter().map(|figure| figure.name)))?;
+    let mut writer = Table::new();
+    writer.row(words.into_iter().chain(STREAMS_FIGURES.iter().map(|figure| figure.name)))?;
     for trial in &summary.streams {
         let words = [
             summary.experiment.id.clone(),
@@ -83,9 +84,9 @@ pub(in super::super) fn trials(summary: &Summary) -> Result<Vec<u8>, csv::Error>
             trial.verdict.evidence.clone(),
         ];
         let figures = STREAMS_FIGURES.iter().map(|figure| number((figure.of)(trial)));
-        writer.write_record(words.into_iter().chain(figures))?;
+        writer.row(words.into_iter().chain(figures))?;
     }
-    finished(writer)
+    writer.finish()
 }
 
 /// The connections of a trial: who and what in words, then every figure.
@@ -118,8 +119,8 @@ pub(in super::super) fn connections(record: &StreamsTrialRecord) -> Result<Vec<u
         "delay_uncertainty_ns",
     ];
     let figures = CONNECTION_FIGURES.iter().map(|figure| figure.name);
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(words.into_iter().chain(figures).chain(last))?;
+    let mut writer = Table::new();
+    writer.row(words.into_iter().chain(figures).chain(last))?;
     let cpu = cpu_s_per_gbit(record);
     for one in &record.connections {
         let figures = CONNECTION_FIGURES.iter().map(|figure| number((figure.of)(one)));
@@ -138,9 +139,9 @@ pub(in super::super) fn connections(record: &StreamsTrialRecord) -> Result<Vec<u
             bounded(|bounded| bounded.delay.p99),
             bounded(|bounded| bounded.uncertainty_ns),
         ];
-        writer.write_record(who(one).into_iter().chain(figures).chain(last))?;
+        writer.row(who(one).into_iter().chain(figures).chain(last))?;
     }
-    finished(writer)
+    writer.finish()
 }
 
 fn who(one: &ConnectionSummary) -> [String; 11] {
@@ -168,8 +169,8 @@ pub(in super::super) fn samples(
     record: &StreamsTrialRecord,
     rows: &[Sampled],
 ) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["at_ns", "agent", "end", "number", "connection"].into_iter().chain(KEYS))?;
+    let mut writer = Table::new();
+    writer.row(["at_ns", "agent", "end", "number", "connection"].into_iter().chain(KEYS))?;
     for row in rows {
         let words = [
             row.at_ns.to_string(),
@@ -179,9 +180,9 @@ pub(in super::super) fn samples(
             name(record, row.number).to_owned(),
         ];
         let counts = row.counts.map(|count| count.map_or_else(String::new, |count| count.to_string()));
-        writer.write_record(words.into_iter().chain(counts))?;
+        writer.row(words.into_iter().chain(counts))?;
     }
-    finished(writer)
+    writer.finish()
 }
 
 /// Name of the connection with this number; empty when there is none.
@@ -209,10 +210,6 @@ pub(in super::super) fn columns(rows: &[Sampled], end: &str) -> Vec<Column> {
 /// A figure in its own unit; empty where there is none.
 fn number(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
-}
-
-fn finished(writer: csv::Writer<Vec<u8>>) -> Result<Vec<u8>, csv::Error> {
-    writer.into_inner().map_err(|error| error.into_error().into())
 }
 
 #[cfg(test)]

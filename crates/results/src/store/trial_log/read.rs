@@ -1,6 +1,6 @@
 //! Derivation of the summary and the checksums from the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read};
 use std::path::Path;
 
@@ -106,8 +106,8 @@ fn read(directory: &Path) -> Result<(Derivation, bool, Vec<String>), StoreError>
 struct Derivation {
     head: Option<Head>,
     results: Vec<(u32, TrialSummary)>,
-    streams: Vec<(u32, StreamsTrialSummary)>,
-    http: Vec<(u32, HttpTrialSummary)>,
+    streams: ByLabel<StreamsTrialSummary>,
+    http: ByLabel<HttpTrialSummary>,
     failures: Vec<(u32, TrialFailure)>,
     aggregates: Vec<(u32, Aggregate)>,
     searches: Vec<SearchSummary>,
@@ -125,9 +125,9 @@ impl Derivation {
                 self.sums.extend(files);
             }
             LogRecord::Streams(record) => {
-                self.sums.extend(put(&mut self.streams, *record));
+                self.sums.extend(self.streams.put(*record));
             }
-            LogRecord::Http(record) => self.sums.extend(put(&mut self.http, *record)),
+            LogRecord::Http(record) => self.sums.extend(self.http.put(*record)),
             LogRecord::Failure(record) => {
                 let FailureRecord { number, files, failure, .. } = *record;
                 self.failures.push((number, failure));
@@ -147,7 +147,7 @@ impl Derivation {
 
     fn finish(self, torn: bool, damaged: Vec<String>) -> Option<Derived> {
         let Head { experiment, status, reason, warm_up, overhead, .. } = self.head?;
-        let http = in_order(self.http);
+        let http = in_order(self.http.into_numbered());
         let http_searches = HttpSearchSummary::all(experiment.http_search.as_ref(), &http);
         let summary = Summary {
             schema: SchemaName::V1Alpha1,
@@ -156,7 +156,7 @@ impl Derivation {
             reason,
             warm_up,
             trials: in_order(self.results),
-            streams: in_order(self.streams),
+            streams: in_order(self.streams.into_numbered()),
             http,
             http_searches,
             aggregates: in_order(self.aggregates),
@@ -169,11 +169,34 @@ impl Derivation {
     }
 }
 
-/// Adds a result, and returns its files. A trial that was run again takes the place of the one that was not complete.
-fn put<R: PlannedResult>(results: &mut Vec<(u32, R)>, record: PlannedRecord<R>) -> BTreeMap<String, FileSum> {
-    results.retain(|(_, earlier)| earlier.label() != record.result.label());
-    results.push((record.number, record.result));
-    record.files
+/// Results with their trials' numbers. A trial that was run again takes the place of the one that was not complete.
+struct ByLabel<R> {
+    /// In the order of the log; empty where another took the place.
+    results: Vec<Option<(u32, R)>>,
+    /// Place of the latest result of each trial.
+    places: HashMap<(String, u32), usize>,
+}
+
+impl<R> Default for ByLabel<R> {
+    fn default() -> Self {
+        Self { results: Vec::new(), places: HashMap::new() }
+    }
+}
+
+impl<R: PlannedResult> ByLabel<R> {
+    /// Adds a result, and returns its files.
+    fn put(&mut self, record: PlannedRecord<R>) -> BTreeMap<String, FileSum> {
+        let earlier = self.places.insert(record.result.label(), self.results.len());
+        if let Some(place) = earlier {
+            self.results[place] = None;
+        }
+        self.results.push(Some((record.number, record.result)));
+        record.files
+    }
+
+    fn into_numbered(self) -> Vec<(u32, R)> {
+        self.results.into_iter().flatten().collect()
+    }
 }
 
 /// Sorts by the plan; records of one trial keep their order.

@@ -1,9 +1,10 @@
 //! Which trial comes next: the next one of the plan, or the one that a search asks for. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use linerate_experiment::http::{HttpOutcome, HttpPlan, HttpSearches, HttpTrial};
 use linerate_results::http::{HttpSearchSpec, HttpTrialSummary};
+use linerate_results::planned::PlannedResult;
 use linerate_results::summary::Summary;
 
 /// Outcomes of the trials of searches, by label.
@@ -25,10 +26,8 @@ impl<'p> TrialCourse<'p> {
         let searches =
             plan.searches.as_ref().map(|searches| (searches, HttpSearchSpec::from(&searches.section)));
         let results = earlier.map(|summary| summary.http.as_slice()).unwrap_or_default();
-        let has_result = |trial: &&HttpTrial| {
-            results.iter().any(|result| (result.profile.clone(), result.repeat) == trial.label())
-        };
-        let left = plan.trials.iter().filter(|trial| !has_result(trial)).collect();
+        let measured: HashSet<_> = results.iter().map(PlannedResult::label).collect();
+        let left = plan.trials.iter().filter(|trial| !measured.contains(&trial.label())).collect();
         let mut outcomes = searches.as_ref().map(|(_, spec)| outcomes(spec, results)).unwrap_or_default();
         // The log of a resumed run has no others: a result after one that is missing is measured again.
         let known: BTreeSet<_> = known_trials(plan, earlier).iter().map(HttpTrial::label).collect();

@@ -17,12 +17,12 @@ use linerate_results::summary::Summary;
 pub use self::course::planned_number;
 use self::course::{TrialCourse, known_trials};
 use self::trial::{Context, Ran};
-use super::fleet::{Attempt, close, recover};
+use super::fleet::{Attempt, close};
 use super::host_settings::put_in_force;
 use super::node_watch::NodeWatch;
 use super::observer::Observer;
 use super::part::{KernelAgent, NotRun, acknowledge};
-use super::planned::{PlannedJob, lost, not_run, of_trial};
+use super::planned::{PlannedJob, lost, not_run, of_trial, readable, refused};
 use super::recorder::Recorder;
 use super::{EarlierRun, Ending, Numbers};
 use crate::platform::Platform;
@@ -103,6 +103,8 @@ async fn drive(
     recorder.set_connections(experiment.http_clients() as usize);
     recorder.traffic_begins();
     recorder.trials_begin();
+    // Trials with fewer backends do without the last ones.
+    let mut given_up: Vec<(usize, String)> = Vec::new();
     while let Some(trial) = course.next() {
         if *job.interrupted.borrow() {
             return Err(Ending::Interrupted);
@@ -116,6 +118,12 @@ async fn drive(
         }
         let mut left = experiment.trial().retries.get_u32();
         loop {
+            let needed = 0..(trial.profile.clients + trial.profile.backends) as usize;
+            if let Some((_, reason)) = given_up.iter().find(|(place, _)| needed.contains(place)) {
+                not_run(NotRun::Refused(reason.clone()), &trial, DIRECTORY, false, recorder, observer)?;
+                course.end(&trial, None);
+                break;
+            }
             let (attempt, result) = run_trial(
                 job,
                 (&trial, course.number()),
@@ -128,11 +136,14 @@ async fn drive(
                 left > 0,
             )
             .await?;
-            if !attempt.agents.is_empty() {
-                recover(platform, agents, attempt.agents, job.keep_alive(), recorder, observer).await?;
-            }
             if attempt.is_filed {
                 course.end(&trial, result);
+            }
+            if !attempt.agents.is_empty() && course.next().is_some() {
+                let recovery = job.recovery(observer);
+                given_up.extend(recovery.bring_back(attempt.agents, agents, platform, recorder).await?);
+            }
+            if attempt.is_filed {
                 break;
             }
             left -= 1;
@@ -186,11 +197,11 @@ async fn run_trial(
             return Ok((attempt, None));
         }
     };
+    let id = context.id;
     if let Err(error) = platform.still_tuned() {
-        let filed = not_run(NotRun::Refused(error.to_string()), trial, DIRECTORY, false, recorder, observer)?;
-        let mut agents = lost(&ran.parts);
-        agents.extend(acknowledge(context.id, taking_part, &ran.parts).await);
-        return Ok((Attempt { agents, ..filed }, None));
+        let reason = error.to_string();
+        let ended = refused(reason, trial, id, DIRECTORY, taking_part, &ran.parts, recorder, observer);
+        return Ok((ended.await?, None));
     }
     let interval_s = context.settings.sample_interval.get().as_secs_f64();
     let (mut record, start) = result::record(trial, interval_s, taking_part, &ran);
@@ -209,11 +220,15 @@ async fn run_trial(
         },
     );
     result.overhead_s = recorder.elapsed_s() - began_s - result.duration_s;
+    if let Err(reason) = readable(&result) {
+        let ended = refused(reason, trial, id, DIRECTORY, taking_part, &parts, recorder, observer);
+        return Ok((ended.await?, None));
+    }
     record.result = Some(result.clone());
     recorder.planned_trial(trial, &directory, &record, result.clone(), samples)?;
     observer.http_trial_ended(&result);
     let mut lost = lost(&parts);
-    lost.extend(acknowledge(context.id, taking_part, &parts).await);
+    lost.extend(acknowledge(id, taking_part, &parts).await);
     if *job.interrupted.borrow() {
         return Err(Ending::Interrupted);
     }

@@ -37,7 +37,7 @@ impl Samples {
 
     /// How the trial goes `at_s` seconds after its start.
     pub(super) fn reading(&mut self, at_s: f64) -> HttpReading {
-        let sum = |of: fn(&LoadSample) -> u64| self.totals.iter().map(of).sum::<u64>();
+        let sum = |of: fn(&LoadSample) -> u64| self.totals.iter().map(of).fold(0, u64::saturating_add);
         let answered = sum(|all| all.answered);
         let (before_s, before) = self.last;
         let seconds = at_s - before_s;

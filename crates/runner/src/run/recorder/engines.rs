@@ -12,6 +12,7 @@ use linerate_results::streams::StreamsTrialSummary;
 use linerate_results::summary::TrialFailure;
 
 use super::Recorder;
+use super::planned::KeptTrials;
 use crate::run::EarlierRun;
 use crate::run::engines::frames;
 use crate::run::observer::Observer;
@@ -31,8 +32,8 @@ impl<'s> Recorder<'s> {
     ) -> Result<Self, StoreError> {
         let datagrams: Vec<StreamsTrial> = plan.datagrams().cloned().collect();
         let frames = frames(plan);
-        let recorder = Self::open(store, experiment, &frames, filter, earlier)?;
-        recorder.with_planned::<StreamsTrialSummary, _>(&datagrams, earlier)
+        let kept = KeptTrials::of::<StreamsTrialSummary, _>(&datagrams, earlier);
+        Self::open_with(store, experiment, &frames, filter, earlier, kept)
     }
 
     /// True when all trials of a part have results.

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use linerate_wire::message::PROTOCOL_VERSION;
 
+use super::planned::KeptTrials;
 use super::{Recorder, Rewriting, now};
 use crate::platform::local::node_name;
 use crate::run::EarlierRun;
 use crate::run::stopwatch::Stopwatch;
 use linerate_experiment::Experiment;
 use linerate_experiment::plan::Trial;
+use linerate_experiment::secrets::text_without_secrets;
 use linerate_experiment::strategy::{Outcomes, Strategy};
 use linerate_results::store::environment::{Environment, without_secrets};
 use linerate_results::store::inner_path::bounded_name;
@@ -33,6 +35,19 @@ impl<'s> Recorder<'s> {
         filter: Option<&str>,
         earlier: Option<&EarlierRun>,
     ) -> Result<Self, StoreError> {
+        Self::open_with(store, experiment, strategy, filter, earlier, KeptTrials::default())
+    }
+
+    /// The same of a run that has planned trials beside those of the strategy. One rename puts everything that is kept into the new
+    /// log: whenever the run is killed, the log has the earlier results.
+    pub(super) fn open_with(
+        store: &'s Store,
+        experiment: &Experiment,
+        strategy: &dyn Strategy,
+        filter: Option<&str>,
+        earlier: Option<&EarlierRun>,
+        planned: KeptTrials,
+    ) -> Result<Self, StoreError> {
         let (begun, before) = (Instant::now(), earlier.map(|earlier| earlier.summary.overhead.completed()));
         let watch = Stopwatch::start(OverheadPart::Writing, before.unwrap_or_default());
         let yaml = experiment.to_yaml().map_err(|error| StoreError {
@@ -40,12 +55,15 @@ impl<'s> Recorder<'s> {
             path: store.directory().join(DOCUMENT_FILE),
             reason: std::io::Error::other(error.to_string()),
         })?;
+        // A resumed run is recognised by the number of the whole document.
+        let yaml = text_without_secrets(&yaml);
         store.write_text(DOCUMENT_FILE, &yaml)?;
         // A run does not need the kernel's command line.
         if let Ok(command_line) = std::fs::read_to_string("/proc/cmdline") {
             store.write_text(&bounded_name(&node_name(), "_cmdline.txt"), &without_secrets(&command_line))?;
         }
         let mut head = head(store.id(), experiment, strategy, filter);
+        head.experiment.planned_trials += planned.planned;
         let mut records = Vec::new();
         let (mut trials, mut outcomes) = (strategy.foreseen().to_vec(), Outcomes::default());
         if let Some(earlier) = earlier {
@@ -54,6 +72,7 @@ impl<'s> Recorder<'s> {
             head.overhead = watch.overhead;
             records = kept(earlier, &trials, &head.overhead);
         }
+        records.extend(planned.records);
         records.insert(0, LogRecord::Head(Box::new(head.clone())));
         let log = store.begin_log(&records)?;
         Manifest::new(store.id()).write(store.directory())?;
@@ -79,11 +98,12 @@ impl<'s> Recorder<'s> {
             ready: None,
             numbers: trials.into_iter().map(|trial| trial.key).zip(1..).collect(),
             outcomes,
-            planned: super::planned::Recorded::new(),
+            planned: planned.recorded,
             has_tuned: false,
             first_recorded: earlier
                 .and_then(|earlier| earlier.summary.trials.first())
-                .map(|result| result.profile.clone()),
+                .map(|result| result.profile.clone())
+                .or(planned.first),
             failed: BTreeSet::new(),
             filed: HashMap::new(),
             filing_s: 0.0,

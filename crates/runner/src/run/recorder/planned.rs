@@ -1,6 +1,6 @@
 //! Records of trials that are all known in advance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use linerate_experiment::Experiment;
@@ -19,7 +19,42 @@ use crate::run::EarlierRun;
 use crate::run::part::KernelAgent;
 
 /// Results of the trials, by label: whether they are complete.
-pub(super) type Recorded = BTreeMap<(String, u32), bool>;
+pub(super) type Recorded = HashMap<(String, u32), bool>;
+
+/// Planned trials of a run that opens its records, with the results of an earlier run that are kept.
+#[derive(Debug, Default)]
+pub(super) struct KeptTrials {
+    /// Number of the trials.
+    pub(super) planned: usize,
+    /// Lines of the log, one for each result.
+    pub(super) records: Vec<LogRecord>,
+    /// The results.
+    pub(super) recorded: Recorded,
+    /// Profile of the first result of the earlier run.
+    pub(super) first: Option<String>,
+}
+
+impl KeptTrials {
+    /// Those of these trials.
+    pub(super) fn of<R: PlannedResult, P: TrialProfile>(
+        trials: &[PlannedTrial<P>],
+        earlier: Option<&EarlierRun>,
+    ) -> Self {
+        let mut kept = Self { planned: trials.len(), ..Self::default() };
+        let Some(EarlierRun { summary, sums }) = earlier else { return kept };
+        let results = R::all(summary);
+        kept.first = results.first().map(|result| result.label().0);
+        let by_label: HashMap<_, _> = results.iter().map(|result| (result.label(), result)).collect();
+        for trial in trials {
+            let Some(result) = by_label.get(&trial.label()).copied() else { continue };
+            let files = result.files().into_iter();
+            let files = files.filter_map(|path| Some((path.clone(), sums.get(path)?.clone()))).collect();
+            kept.recorded.insert(trial.label(), result.is_complete());
+            kept.records.push(record(trial, files, result.clone()));
+        }
+        kept
+    }
+}
 
 impl<'s> Recorder<'s> {
     /// Stores the document in force, and creates a log and a summary with the status running.
@@ -34,35 +69,8 @@ impl<'s> Recorder<'s> {
         earlier: Option<&EarlierRun>,
     ) -> Result<Self, StoreError> {
         let no_frames = Plan { trials: Vec::new() };
-        Self::open(store, experiment, &no_frames, filter, earlier)?.with_planned::<R, P>(trials, earlier)
-    }
-
-    /// The records with these trials beside those of frames.
-    pub(super) fn with_planned<R: PlannedResult, P: TrialProfile>(
-        self,
-        trials: &[PlannedTrial<P>],
-        earlier: Option<&EarlierRun>,
-    ) -> Result<Self, StoreError> {
-        let mut recorder = self;
-        recorder.head.experiment.planned_trials += trials.len();
-        let mut records = Vec::new();
-        if let Some(EarlierRun { summary, sums }) = earlier {
-            let results = R::all(summary);
-            let first = results.first().map(|result| result.label().0);
-            recorder.first_recorded = recorder.first_recorded.take().or(first);
-            for trial in trials {
-                let kept = results.iter().find(|result| result.label() == trial.label());
-                let Some(result) = kept else { continue };
-                let files = result.files().into_iter();
-                let files = files.filter_map(|path| Some((path.clone(), sums.get(path)?.clone()))).collect();
-                recorder.planned.insert(result.label(), result.is_complete());
-                records.push(record(trial, files, result.clone()));
-            }
-        }
-        recorder.log_head()?;
-        recorder.log.append(&records)?;
-        recorder.rewrite_summary()?;
-        Ok(recorder)
+        let kept = KeptTrials::of::<R, P>(trials, earlier);
+        Self::open_with(store, experiment, &no_frames, filter, earlier, kept)
     }
 
     /// Records what a run of HTTP searches for.

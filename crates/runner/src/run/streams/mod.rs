@@ -15,12 +15,12 @@ use linerate_traffic::profile::IpVersion;
 
 use self::trial::{Context, Ran};
 use self::work::Route;
-use super::fleet::{Attempt, close, recover};
+use super::fleet::{Attempt, close};
 use super::host_settings::put_in_force;
 use super::node_watch::NodeWatch;
 use super::observer::Observer;
 use super::part::{KernelAgent, NotRun, acknowledge};
-use super::planned::{PlannedJob, lost, not_run, of_trial};
+use super::planned::{PlannedJob, lost, not_run, of_trial, readable, refused};
 use super::recorder::Recorder;
 use super::{EarlierRun, Ending, Numbers};
 use crate::platform::Platform;
@@ -95,10 +95,10 @@ pub(super) async fn drive(
     recorder.set_connections(connections.len());
     recorder.traffic_begins();
     recorder.trials_begin();
-    for trial in &job.plan.trials {
-        if recorder.has_result(trial) {
-            continue;
-        }
+    let left: Vec<&StreamsTrial> =
+        job.plan.trials.iter().filter(|trial| !recorder.has_result(trial)).collect();
+    let mut trials = left.into_iter().peekable();
+    while let Some(trial) = trials.next() {
         if *job.interrupted.borrow() {
             return Err(Ending::Interrupted);
         }
@@ -123,8 +123,14 @@ pub(super) async fn drive(
                 repeatable,
             )
             .await?;
-            if !lost.agents.is_empty() {
-                recover(platform, agents, lost.agents, job.keep_alive(), recorder, observer).await?;
+            let is_last = lost.is_filed && trials.peek().is_none();
+            if !lost.agents.is_empty() && !is_last {
+                let recovery = job.recovery(observer);
+                let given_up = recovery.bring_back(lost.agents, agents, platform, recorder).await?;
+                // Every trial needs every agent.
+                if let Some((_, reason)) = given_up.into_iter().next() {
+                    return Err(Ending::Failed(reason));
+                }
             }
             if lost.is_filed {
                 break;
@@ -176,10 +182,8 @@ async fn run_trial(
         Err(why) => return not_run(why, trial, DIRECTORY, repeatable, recorder, observer),
     };
     if let Err(error) = platform.still_tuned() {
-        let filed = not_run(NotRun::Refused(error.to_string()), trial, DIRECTORY, false, recorder, observer)?;
-        let mut agents_lost = lost(&ran.parts);
-        agents_lost.extend(acknowledge(id, agents, &ran.parts).await);
-        return Ok(Attempt { agents: agents_lost, ..filed });
+        let reason = error.to_string();
+        return refused(reason, trial, id, DIRECTORY, agents, &ran.parts, recorder, observer).await;
     }
     let interval_s = settings.sample_interval.get().as_secs_f64();
     let (mut record, start) = result::record(trial, interval_s, agents, connections, &mut ran);
@@ -200,6 +204,9 @@ async fn run_trial(
     };
     let mut result = StreamsTrialSummary::of(&record, context);
     result.overhead_s = recorder.elapsed_s() - began_s - result.duration_s;
+    if let Err(reason) = readable(&record.connections).and_then(|()| readable(&result)) {
+        return refused(reason, trial, id, DIRECTORY, agents, &parts, recorder, observer).await;
+    }
     record.result = Some(result.clone());
     recorder.planned_trial(trial, &directory, &record, result.clone(), samples)?;
     observer.streams_trial_ended(&result);

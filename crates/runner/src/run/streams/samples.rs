@@ -46,13 +46,15 @@ impl Samples {
     pub(super) fn add(&mut self, place: usize, name: &str, sample: &Sample, started_ns: u64) {
         let Some(line) = SampleLine::of(name, sample, started_ns) else { return };
         let mut totals = Totals::default();
+        // Only shown: what an agent says here is in no result.
+        let add = |sum: &mut u64, count: u64| *sum = sum.saturating_add(count);
         for (bytes, _, retransmits) in line.sent.values() {
-            totals.sent_bytes += bytes;
-            totals.retransmits += retransmits.unwrap_or(0);
+            add(&mut totals.sent_bytes, *bytes);
+            add(&mut totals.retransmits, retransmits.unwrap_or(0));
         }
         for (number, (bytes, _, _, _, missing, alive)) in &line.received {
-            totals.received_bytes += bytes;
-            totals.missing_datagrams += missing;
+            add(&mut totals.received_bytes, *bytes);
+            add(&mut totals.missing_datagrams, *missing);
             if let Some(flag) = self.alive.get_mut(*number as usize) {
                 *flag = *alive > 0;
             }
@@ -63,7 +65,7 @@ impl Samples {
 
     /// How the trial goes `at_s` seconds after its start.
     pub(super) fn reading(&mut self, at_s: f64) -> StreamsReading {
-        let sum = |of: fn(&Totals) -> u64| self.totals.iter().map(of).sum::<u64>();
+        let sum = |of: fn(&Totals) -> u64| self.totals.iter().map(of).fold(0, u64::saturating_add);
         let (sent, received) = (sum(|all| all.sent_bytes), sum(|all| all.received_bytes));
         let (before_s, sent_before, received_before) = self.last;
         let seconds = at_s - before_s;

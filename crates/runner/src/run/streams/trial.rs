@@ -311,7 +311,7 @@ impl Course<'_> {
             stop.sent_per_lcore = into.map(|one| sent[one.number as usize].unwrap_or(0)).collect();
             let section = &self.context.settings.drain;
             stop.drain = (!stop.sent_per_lcore.is_empty()).then(|| Drain {
-                expected_packets: stop.sent_per_lcore.iter().sum(),
+                expected_packets: stop.sent_per_lcore.iter().copied().fold(0, u64::saturating_add),
                 settle_ms: u32::try_from(section.settle.get().as_millis()).unwrap_or(u32::MAX),
                 limit_ms: u32::try_from(section.limit.get().as_millis()).unwrap_or(u32::MAX),
                 ..Drain::default()
@@ -347,10 +347,9 @@ impl Course<'_> {
                 continue;
             };
             let streams = &sending.streams;
-            *slot = Some(match self.is_udp() {
-                true => streams.iter().map(|stream| stream.datagrams).sum(),
-                false => streams.iter().map(|stream| stream.bytes).sum(),
-            });
+            let units =
+                streams.iter().map(|stream| if self.is_udp() { stream.datagrams } else { stream.bytes });
+            *slot = Some(units.fold(0, u64::saturating_add));
         }
     }
 
