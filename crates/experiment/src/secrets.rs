@@ -21,7 +21,7 @@ pub fn text_without_secrets(text: &str) -> String {
 /// A word without secrets. One that begins with the name of a secret has nothing else behind it; others may have options between commas.
 pub fn word_without_secrets(word: &str) -> String {
     match word.split_once('=') {
-        Some((name, _)) if is_secret(name) => return format!("{name}={REMOVED}"),
+        Some((name, _)) if !name.contains(',') && is_secret(name) => return format!("{name}={REMOVED}"),
         None => return word.to_owned(),
         Some(_) => {}
     }

@@ -1,5 +1,7 @@
 //! Foreign objects are never changed.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::cluster::{Cluster, POD, TWO_TRIALS};
@@ -97,6 +99,9 @@ async fn deletion_leaves_others_alone() {
     assert!(made.status.success(), "{made:?}");
     let id = stdout(&made).trim().lines().last().unwrap().to_owned();
     assert_eq!(cluster.ours().len(), 1 + 1 + 4, "a lease, a secret and pods");
+    let lease = cluster.ours().into_iter().find(|key| key.0 == "leases").unwrap();
+    let lease = cluster.state.objects().get(&lease).unwrap();
+    assert_eq!(lease["metadata"]["annotations"]["linerate.dev/kept"], "true", "{lease}");
     let status = cluster.command(&["pods", "status"]).output().await.unwrap();
     assert_eq!(stdout(&status).matches(&id).count(), 4, "{status:?}");
     for what in ["--all", &id] {
@@ -105,4 +110,25 @@ async fn deletion_leaves_others_alone() {
         assert_eq!(picture(&cluster), before);
         cluster.assert_clean();
     }
+}
+
+/// Before, pods of a start that was interrupted stayed, and counted as kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_creation_of_pods_leaves_nothing() {
+    let cluster = Cluster::start().await;
+    *cluster.state.ready_after.lock().unwrap() = Duration::from_secs(60);
+    let document =
+        format!("apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec:\n  platform: kubernetes\n{POD}");
+    std::fs::write(cluster.path("pods.yaml"), document).unwrap();
+    let creating = cluster.command(&["pods", "create", "pods.yaml"]).spawn().unwrap();
+    let is_made = || cluster.state.pod("tx0").is_some() && cluster.state.pod("rx0").is_some();
+    cluster.until("the pods are made", is_made).await;
+    let lease = cluster.ours().into_iter().find(|key| key.0 == "leases").unwrap();
+    let lease = cluster.state.objects().get(&lease).unwrap();
+    assert!(lease["metadata"]["annotations"]["linerate.dev/kept"].is_null(), "{lease}");
+    let process = rustix::process::Pid::from_raw(creating.id().unwrap() as i32).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let ended = creating.wait_with_output().await.unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{ended:?}");
+    cluster.assert_clean();
 }
