@@ -26,7 +26,17 @@ pub(super) struct MetricsArgs {
     metrics_linger: Option<Span>,
 }
 
+/// Error: metrics of an experiment that serves none.
+#[derive(Debug, thiserror::Error)]
+#[error("--metrics: experiments of HTTP serve no metrics; leave it out, and follow --json")]
+pub(super) struct NoMetricsOfHttp;
+
 impl MetricsArgs {
+    /// Refuses metrics for an experiment of HTTP, before anything listens.
+    pub(super) fn refuse_for_http(&self) -> Result<(), NoMetricsOfHttp> {
+        if self.metrics.is_some() { Err(NoMetricsOfHttp) } else { Ok(()) }
+    }
+
     /// Listens, if metrics were asked for.
     pub(super) async fn listen(&self) -> Result<Option<Listener>, MetricsError> {
         let Some(address) = self.metrics else { return Ok(None) };

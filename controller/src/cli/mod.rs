@@ -59,7 +59,7 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or document, 3 a rate search has an irregular result, 130 interrupted.";
 
-/// Measures networks with DPDK: runs the trials of an experiment document and stores exact counts.
+/// Measures networks with packets (DPDK), streams and HTTP requests: runs the trials of an experiment document and stores exact counts.
 #[derive(Debug, Parser)]
 #[command(name = "linerate", version, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Cli {
@@ -179,7 +179,7 @@ struct RunArgs {
     /// The data-plane program [default: LINERATE_DATAPLANE, or linerate-dataplane beside linerate or in PATH]
     #[arg(long, value_name = "PATH")]
     dataplane: Option<PathBuf>,
-    /// The program of streams [default: LINERATE_HOSTPLANE, or linerate-hostplane beside linerate or in PATH]
+    /// The program of streams, HTTP and settings of hosts [default: LINERATE_HOSTPLANE, or linerate-hostplane beside linerate or in PATH]
     #[arg(long, value_name = "PATH")]
     hostplane: Option<PathBuf>,
     /// Print JSON: events, one a line, then the summary in the last line; or the plan. With --quiet no events
@@ -259,6 +259,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
         || error.is::<MatrixError>()
         || error.is::<search::SimulateError>()
         || error.is::<diagnose::Usage>()
+        || error.is::<metrics::NoMetricsOfHttp>()
         || matches!(error.downcast_ref(), Some(MetricsError::NotLoopback(..)))
         || matches!(error.downcast_ref(), Some(PlatformError::FrameTooLarge { .. }))
 }

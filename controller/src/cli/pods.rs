@@ -154,7 +154,7 @@ async fn delete(experiment: &Experiment, mut ids: Vec<String>, all: bool) -> any
         }
         match leases.iter().find(|found| found.id == *id) {
             Some(found) if found.state == lease::LeaseState::Alive => {
-                anyhow::bail!("run {id} goes on ({}); end it first, with Ctrl-C", found.holder);
+                anyhow::bail!("run {id} is still active ({}); end it first, with Ctrl-C", found.holder);
             }
             Some(found) => lease::claim(&client, &namespace, found).await.map_err(PlatformError::from)?,
             None => {}

@@ -11,14 +11,15 @@ use super::interrupt::Signals;
 use super::output::{print, say, width};
 use super::results::say_left_out;
 use super::{Ending, RunArgs, engines, http, metrics, progress, streams, table};
-use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
 use linerate_experiment::engines::EnginesPlan;
 use linerate_experiment::http::HttpPlan;
 use linerate_experiment::strategy::{Strategy, strategy};
 use linerate_experiment::streams::StreamsPlan;
+use linerate_experiment::{Experiment, Overrides};
 use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, remove_rest};
 use linerate_report::export::export;
+use linerate_results::http::HttpSearchSummary;
 use linerate_results::store::{Earlier, Store};
 use linerate_results::summary::{SearchSummary, Status, Summary};
 use linerate_runner::platform::binary::{DATAPLANE, HOSTPLANE};
@@ -38,8 +39,23 @@ pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Box<dyn Str
         overrides.set("--pods", ["spec", "kubernetes", "keep"], true);
     }
     let experiment = Experiment::load(args.file.as_deref(), &overrides)?;
+    if let Some(warning) = without_effect(&experiment, &overrides) {
+        say(&format!("warning: {warning}"));
+    }
     let strategy = strategy(&experiment, args.filter.as_deref())?;
     Ok((experiment, strategy))
+}
+
+/// Options of pods where agents are processes of this machine: they were accepted before, and change nothing.
+fn without_effect(experiment: &Experiment, overrides: &Overrides) -> Option<String> {
+    let options = overrides.options_below(&["spec", "kubernetes"]);
+    if options.is_empty() || experiment.platform() == PlatformKind::Kubernetes {
+        return None;
+    }
+    Some(format!(
+        "{}: no effect on platform local, whose agents are processes of this machine; add --platform kubernetes to run pods",
+        options.join(", ")
+    ))
 }
 
 /// The asynchronous runtime. Files are written and synced on the calling thread; other threads keep the
@@ -62,6 +78,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
     may_tune(&experiment)?;
     let strategy = strategy.as_ref();
     let tell = |notes: &[String]| notes.iter().for_each(|note| args.note(note));
+    if experiment.document.spec.http.is_some() {
+        args.metrics.refuse_for_http()?;
+    }
     runtime()?.block_on(async {
         let listener = args.metrics.listen().await?;
         if let Some(plan) = EnginesPlan::of(&experiment, args.filter.as_deref())? {
@@ -71,7 +90,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Ending> {
             return streams::run(args, &experiment, &plan, listener).await;
         }
         if let Some(plan) = HttpPlan::of(&experiment, args.filter.as_deref())? {
-            return http::run(args, &experiment, &plan, listener).await;
+            return http::run(args, &experiment, &plan).await;
         }
         let earlier = match earlier(args, &experiment, strategy)? {
             Begun::Complete(ending) => return Ok(ending),
@@ -269,11 +288,17 @@ pub(super) fn hand_over(args: &RunArgs, summary: &Summary, store: &Store) -> any
         say_left_out(&exported);
     }
     Ok(match summary.status {
-        Status::Complete if summary.searches.iter().all(SearchSummary::is_regular) => Ending::Done,
+        Status::Complete if all_searches_are_regular(summary) => Ending::Done,
         Status::Complete => Ending::Irregular,
         Status::Interrupted => Ending::Interrupted,
         Status::Running | Status::Failed => Ending::Failed,
     })
+}
+
+/// True when every search, of frames or of HTTP requests, has found what it searched for; true without searches.
+fn all_searches_are_regular(summary: &Summary) -> bool {
+    summary.searches.iter().all(SearchSummary::is_regular)
+        && summary.http_searches.iter().all(HttpSearchSummary::is_regular)
 }
 
 fn show(summary: &Summary, store: &Store, as_json: bool) -> anyhow::Result<()> {
@@ -287,4 +312,23 @@ fn show(summary: &Summary, store: &Store, as_json: bool) -> anyhow::Result<()> {
         say(&format!("error: {reason}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_pods_are_named_where_they_have_no_effect() {
+        let warning = |platform: Option<PlatformKind>| {
+            let mut overrides = Overrides::default();
+            overrides.set("--cpu", ["spec", "kubernetes", "cpu"], 4);
+            overrides.set("--repeats", ["spec", "trial", "repeats"], 2);
+            platform.into_iter().for_each(|platform| overrides.platform(platform));
+            without_effect(&Experiment::load(None, &overrides).unwrap(), &overrides)
+        };
+        let text = warning(None).unwrap();
+        assert!(text.starts_with("--cpu: no effect") && text.contains("--platform kubernetes"), "{text}");
+        assert_eq!(warning(Some(PlatformKind::Kubernetes)), None);
+    }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use linerate_traffic::profile::{FlowMode, FrameSizes};
-use linerate_traffic::rate::Rate;
+use linerate_traffic::rate::{Rate, RateError};
 use linerate_traffic::safety::Network;
 use linerate_traffic::span::Span;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ pub(super) struct SpecArgs {
     #[arg(long, value_name = "N,…", value_delimiter = ',', help_heading = TRAFFIC)]
     flows: Vec<u64>,
     /// Intended loads: 50%, 1.5mpps, 2gbps, max (spec.traffic.rates)
-    #[arg(long, value_name = "RATE,…", value_delimiter = ',', help_heading = TRAFFIC)]
+    #[arg(long, value_name = "RATE,…", value_delimiter = ',', value_parser = rate_of_frames, help_heading = TRAFFIC)]
     rate: Vec<Rate>,
     /// Ways for the same traffic, one after the other: memif, devices, af_xdp, af_packet, sockets (spec.engines)
     #[arg(long, value_name = "ENGINE,…", value_delimiter = ',', help_heading = TRAFFIC)]
@@ -95,7 +95,7 @@ pub(super) struct SpecArgs {
     /// Link between the pods of a pair
     #[arg(long, value_enum, value_name = "KIND", help_heading = KUBERNETES)]
     link: Option<LinkKind>,
-    /// With --link af-packet: the pod's interface [default: eth0]
+    /// With --link af-packet or af-xdp: the pod's interface [default: eth0]
     #[arg(long, value_name = "NAME", help_heading = KUBERNETES)]
     interface: Option<String>,
     /// Leave the pods running afterwards
@@ -188,6 +188,13 @@ impl PodArgs {
             set("--memory", "memory", json!(if bare { format!("{memory}Gi") } else { memory.clone() }));
         }
     }
+}
+
+/// Parses a rate of frames. The error also names the fields for rates of other traffic, which have other forms.
+fn rate_of_frames(text: &str) -> Result<Rate, String> {
+    text.parse().map_err(|error: RateError| {
+        format!("{error}; rates of streams and of HTTP are set by --set 'spec.streams.rates=[100mbps]' and --set 'spec.http.rates=[1000]'")
+    })
 }
 
 fn resource(text: &str) -> Result<(String, u64), String> {

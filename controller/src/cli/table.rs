@@ -79,9 +79,7 @@ pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
         text.push_str(&format!("{}\n", table.render(width)));
     }
     for trial in summary.matrix_trials() {
-        if let Some(missed) = missed_load(trial) {
-            text.push_str(&format!("{MISSED}{} {}: {missed}\n", name(summary, trial), trial.pair));
-        }
+        text.push_str(&remarks(summary, trial));
     }
     let in_searches: HashSet<(&str, u32)> = summary
         .trials
@@ -98,6 +96,16 @@ pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
         text.push_str(&format!("not finished: {} {}: {}\n", failure.profile, failure.pair, failure.reason));
     }
     text.push_str(&closing_line(summary));
+    text
+}
+
+/// What a reader must know of a trial: both loads when it missed its own, and the evidence when it missed its load or lost packets.
+fn remarks(summary: &Summary, trial: &TrialSummary) -> String {
+    let name = format!("{} {}", name(summary, trial), trial.pair);
+    let mut text = missed_load(trial).map_or(String::new(), |missed| format!("{MISSED}{name}: {missed}\n"));
+    if !text.is_empty() || trial.lost_packets > 0 {
+        text.push_str(&format!("{name}: {}: {}\n", trial.verdict.kind, trial.verdict.evidence));
+    }
     text
 }
 
@@ -144,8 +152,10 @@ pub(super) fn closing_line(summary: &Summary) -> String {
     } else {
         format!("{results} of {}", count(summary.experiment.planned_trials, "planned trial"))
     };
+    let missed = summary.matrix_trials().filter(|trial| missed_load(trial).is_some()).count();
+    let missed = if missed > 0 { format!("; {missed} missed the intended load") } else { String::new() };
     format!(
-        "{}: {results} on {}; overhead {:.2} s ({}){changes}",
+        "{}: {results} on {}{missed}; overhead {:.2} s ({}){changes}",
         summary.status,
         count(summary.experiment.pairs, "pair"),
         overhead.total_s,
@@ -273,7 +283,7 @@ fn has_searches(summary: &Summary) -> bool {
 /// Results that the plan calls for; `-` where searches choose their trials.
 fn planned(summary: &Summary) -> String {
     let experiment = &summary.experiment;
-    if has_searches(summary) {
+    if has_searches(summary) || !summary.http_searches.is_empty() {
         return "-".to_owned();
     }
     // A trial of streams or HTTP has one result of all agents.
@@ -281,24 +291,27 @@ fn planned(summary: &Summary) -> String {
     experiment.planned_trials.saturating_mul(results).to_string()
 }
 
-/// Packets lost in the matrix; `-` where there is none. Searches lose packets to find where that begins.
+/// Packets and datagrams lost in the matrix; `-` where nothing counts them: TCP, HTTP, and searches, which lose packets to find where that
+/// begins.
 fn lost(summary: &Summary) -> String {
-    if has_searches(summary) && summary.matrix_trials().next().is_none() {
+    let datagrams = summary.streams.iter().filter_map(|trial| trial.lost_datagrams);
+    let packets: Vec<u64> =
+        summary.matrix_trials().map(|trial| trial.lost_packets).chain(datagrams).collect();
+    let counts_none = has_searches(summary) || !summary.streams.is_empty() || !summary.http.is_empty();
+    if packets.is_empty() && counts_none {
         return "-".to_owned();
     }
-    let datagrams = summary.streams.iter().filter_map(|trial| trial.lost_datagrams);
-    summary
-        .matrix_trials()
-        .map(|trial| trial.lost_packets)
-        .chain(datagrams)
-        .fold(0, u64::saturating_add)
-        .to_string()
+    packets.into_iter().fold(0, u64::saturating_add).to_string()
 }
 
 /// Number of results of searches that are regular, and of trials with each verdict, the most frequent first.
 fn verdicts(summary: &Summary) -> String {
     let mut counts: Vec<(String, usize)> = Vec::new();
-    for kind in summary.matrix_trials().map(|trial| trial.verdict.kind.to_string()) {
+    let of_frames = summary.matrix_trials().map(|trial| trial.verdict.kind.to_string());
+    let of_streams = summary.streams.iter().map(|trial| trial.verdict.kind.to_string());
+    let of_requests = summary.http.iter().filter(|trial| trial.search.is_none());
+    let of_requests = of_requests.map(|trial| trial.verdict.kind.to_string());
+    for kind in of_frames.chain(of_streams).chain(of_requests) {
         match counts.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, count)) => *count += 1,
             None => counts.push((kind, 1)),
@@ -306,8 +319,9 @@ fn verdicts(summary: &Summary) -> String {
     }
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let kinds = counts.iter().map(|(kind, count)| format!("{count} {kind}"));
-    let found = Some(search::tally(&summary.searches)).filter(|found| !found.is_empty());
-    found.into_iter().chain(kinds).collect::<Vec<_>>().join(", ")
+    let found = [search::tally(&summary.searches), search::tally_of_http(&summary.http_searches)];
+    let found = found.into_iter().filter(|found| !found.is_empty());
+    found.chain(kinds).collect::<Vec<_>>().join(", ")
 }
 
 /// The profiles of a directory.
@@ -354,9 +368,13 @@ pub(super) fn headers(rows: &[HeaderRow], flows: u32, width: Option<usize>) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use linerate_results::fixtures::summary;
+    use linerate_experiment::http::{HttpSearchPlace, HttpTarget};
+    use linerate_results::fixtures::{http, streams, summary};
     use linerate_results::fixtures::{rx, tx, with_clock};
-    use linerate_results::summary::Status;
+    use linerate_results::http::{HttpSearchSummary, HttpTrialSummary};
+    use linerate_results::summary::{SearchEnd, Status};
+    use linerate_wire::http::Arrivals;
+    use linerate_wire::streams::Protocol;
 
     #[test]
     fn a_load_that_missed_the_intended_one_is_marked_and_explained() {
@@ -372,8 +390,56 @@ mod tests {
         let line = "\n! p tx0-rx0: offered 0.000450 of 0.000500 Mpps intended (-10.000 %)\n";
         assert!(text.contains(line), "{text}");
 
+        assert!(text.contains("\np tx0-rx0: generator-limited: offered 450 of 500 pps intended"), "{text}");
+        assert!(text.contains(" on 1 pair; 1 missed the intended load; overhead "), "{text}");
+
         let text = shown(vec![trial(1000, 1), trial(900, 2)]);
         assert!(text.contains("\n! p repeat 2 tx0-rx0: offered"), "{text}");
-        assert!(!shown(vec![trial(1000, 1)]).contains('!'));
+        let text = shown(vec![trial(1000, 1)]);
+        assert!(!text.contains('!') && !text.contains("missed"), "{text}");
+    }
+
+    #[test]
+    fn losses_have_their_evidence_below_the_table() {
+        let trial = with_clock(true, &tx(1000), &rx(990)).unwrap();
+        let trial = TrialSummary { profile: "p".into(), ..trial };
+        let (kind, evidence) = (trial.verdict.kind, trial.verdict.evidence.clone());
+        let text = super::trials(&Summary { trials: vec![trial], ..summary(Status::Complete) }, None);
+        assert!(text.contains(&format!("\np tx0-rx0: {kind}: {evidence}\n")), "{text}");
+        assert!(evidence.starts_with("10 of 1000 packets lost"), "{evidence}");
+    }
+
+    #[test]
+    fn the_list_has_verdicts_of_streams_and_http_and_losses_only_where_something_counts_them() {
+        let row = |summary: &Summary| (lost(summary), verdicts(summary));
+        let udp = streams::summary_of(&[streams::pair(Protocol::Udp, 1, 1)], "1f3c09aa");
+        let lost_datagrams = udp.streams[0].lost_datagrams.unwrap();
+        let kind = udp.streams[0].verdict.kind;
+        assert_eq!(row(&udp), (lost_datagrams.to_string(), format!("1 {kind}")));
+        let tcp = streams::summary_of(&[streams::pair(Protocol::Tcp, 1, 1)], "1f3c09aa");
+        let kind = tcp.streams[0].verdict.kind;
+        assert_eq!(row(&tcp), ("-".to_owned(), format!("1 {kind}")));
+
+        let record = http::record(HttpTarget::Direct, Arrivals::Constant(100.0), &[100]);
+        let trial = HttpTrialSummary::of(&record, http::context());
+        let kind = trial.verdict.kind;
+        let requests = Summary { http: vec![trial.clone()], ..summary(Status::Complete) };
+        assert_eq!(row(&requests), ("-".to_owned(), format!("1 {kind}")));
+
+        let place = HttpSearchPlace { search: "s".to_owned(), ordinal: 1, duration_ms: 1000 };
+        let search = HttpSearchSummary {
+            search: "s".to_owned(),
+            ended: SearchEnd::Interrupted,
+            trials: 1,
+            sending_s: 1.0,
+            goals: Vec::new(),
+        };
+        let searched = Summary {
+            http: vec![HttpTrialSummary { search: Some(place), ..trial }],
+            http_searches: vec![search],
+            ..summary(Status::Complete)
+        };
+        assert_eq!(row(&searched), ("-".to_owned(), String::new()));
+        assert_eq!(planned(&searched), "-");
     }
 }

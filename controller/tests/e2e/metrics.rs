@@ -227,6 +227,16 @@ fn rules() -> String {
 }
 
 #[test]
+fn metrics_of_http_are_refused_before_anything_listens() {
+    let bench = Bench::new("  http: {}\n");
+    let output = bench.run(&["--metrics", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("serve no metrics"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("http://"), "{}", stderr(&output));
+    assert!(!bench.path("results").exists());
+}
+
+#[test]
 fn metrics_are_served_to_other_hosts_only_on_request() {
     let bench = Bench::new(TWO_PAIRS);
     for (options, code, part) in [

@@ -11,6 +11,7 @@ use linerate_wire::diagnosis::{DiagnosisSpec, SweepEnds};
 use linerate_wire::streams::Load;
 
 use crate::bytes::Bytes;
+use crate::rate::{bit_rate, datagram_rate};
 
 /// Port of a server that answers measurements.
 pub const DEFAULT_PORT: u16 = 22023;
@@ -22,10 +23,10 @@ pub struct DiagnosisArgs {
     #[arg(long, short = 't', value_name = "TIME", default_value = "2s")]
     duration: Span,
     /// Load of TCP, such as 100mbps, or max
-    #[arg(long, short = 'b', value_name = "RATE", default_value = "max")]
+    #[arg(long, short = 'b', value_name = "RATE", value_parser = bit_rate, default_value = "max")]
     rate: Rate,
     /// Load of UDP, such as 1gbps or 50kpps [default: 100mbps, or 80 % of what TCP reached]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = datagram_rate)]
     udp_rate: Option<Rate>,
     /// Streams of the measurement with several; 1 leaves it out
     #[arg(long, short = 'P', value_name = "N", default_value_t = 4)]

@@ -4,4 +4,5 @@
 pub mod bytes;
 pub mod diagnosis;
 pub mod output;
+pub mod rate;
 pub mod safety;

@@ -68,7 +68,7 @@ pub(crate) fn http_profiles(document: &mut Document) -> Result<Vec<HttpProfile>,
             PlatformKind::Kubernetes => "cluster-ip, node-port, direct, or a URL",
         };
         let problem = format!(
-            "spec.http.targets: {target} is not to be had on platform {}; give {others}, or another spec.platform",
+            "spec.http.targets: {target} is not available on platform {}; give {others}, or another spec.platform",
             spec.platform.name()
         );
         return Err((section.targets.referenced, problem));
@@ -97,7 +97,10 @@ pub(crate) fn http_profiles(document: &mut Document) -> Result<Vec<HttpProfile>,
 /// Refuses fields that are given beside `spec.TRAFFIC`: those of frames, and those in `more`.
 fn refuse(spec: &Spec, traffic: &str, more: &[(&str, bool, &str)]) -> Result<(), Wrong> {
     let trial = &spec.trial;
-    let other = format!("{traffic} are other traffic; remove one of them");
+    let rates = if traffic == "http" { "1000" } else { "100mbps" };
+    let other = format!(
+        "it describes frames; remove one of them (spec.{traffic} has fields of its own: --set 'spec.{traffic}.rates=[{rates}]')"
+    );
     let of_frames = [
         ("spec.traffic", spec.traffic.is_some(), other.as_str()),
         ("spec.profiles", spec.profiles.is_some(), &other),

@@ -142,7 +142,13 @@ impl Experiment {
         // looked up in the text.
         let wrong = |location: Location, problem: String| {
             let location = if overrides.is_empty() { location } else { place_of_message(text, &problem) };
-            ExperimentError::Content { origin: origin.to_owned(), location, problem }
+            match overrides.behind(&problem).filter(|_| location == Location::UNKNOWN) {
+                Some((option, field)) => {
+                    let problem = format!("it sets {field}; {problem}");
+                    ExperimentError::Setting { option: option.to_owned(), problem }
+                }
+                None => ExperimentError::Content { origin: origin.to_owned(), location, problem },
+            }
         };
         engines::prepare(&mut document).map_err(|(location, problem)| wrong(location, problem))?;
         host_settings::prepare(&mut document).map_err(|(location, problem)| wrong(location, problem))?;

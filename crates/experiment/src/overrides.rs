@@ -68,6 +68,31 @@ impl Overrides {
         self.settings.is_empty()
     }
 
+    /// The option of the first setting in the field that `problem` begins with (`spec.traffic: …`), and the field that it sets.
+    pub(super) fn behind(&self, problem: &str) -> Option<(&str, String)> {
+        let field = problem.split([':', ' ']).next().unwrap_or_default();
+        let inside = |path: &str| {
+            path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let given = self.settings.iter().filter(|setting| setting.value.is_some());
+        given.map(|setting| (setting.option.as_str(), setting.path.join("."))).find(|(_, path)| inside(path))
+    }
+
+    /// The options that set fields below `path`, as written, each once.
+    pub fn options_below(&self, path: &[&str]) -> Vec<&str> {
+        let below = |setting: &&Setting| {
+            setting.path.len() > path.len()
+                && setting.path.iter().zip(path).all(|(step, wanted)| step == wanted)
+        };
+        let mut options: Vec<&str> = Vec::new();
+        for setting in self.settings.iter().filter(below) {
+            if setting.value.is_some() && !options.contains(&setting.option.as_str()) {
+                options.push(&setting.option);
+            }
+        }
+        options
+    }
+
     /// The document with these settings.
     ///
     /// # Errors
@@ -194,6 +219,41 @@ mod tests {
             resources.iter().map(|(name, count)| (name.as_str(), count.get())).collect::<Vec<_>>(),
             [("intel.com/dpdk", 2)]
         );
+    }
+
+    #[test]
+    fn a_contradiction_that_an_option_makes_names_the_option_and_not_the_file() {
+        let head = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec: ";
+        let parse = |spec: &str, overrides: &Overrides| {
+            Experiment::parse(&format!("{head}{spec}\n"), "s.yaml", overrides).unwrap_err().to_string()
+        };
+        let mut rate = Overrides::default();
+        rate.set("--rate", ["spec", "traffic", "rates"], serde_json::json!(["100mbps"]));
+        let message = parse("{streams: {rates: [1mbps]}}", &rate);
+        let expected = "--rate: it sets spec.traffic.rates; spec.traffic: given beside spec.streams";
+        assert!(message.starts_with(expected) && message.contains("--set 'spec.streams.rates="), "{message}");
+        let message = parse("{http: {}}", &rate);
+        assert!(message.starts_with("--rate: ") && message.contains("--set 'spec.http.rates="), "{message}");
+
+        // The document has the field itself.
+        let message = parse("{streams: {rates: [1mbps]}, traffic: {}}", &rate);
+        assert!(message.starts_with("s.yaml: line 3"), "{message}");
+        // The option sets another field.
+        let mut repeats = Overrides::default();
+        repeats.set("--repeats", ["spec", "trial", "repeats"], 2);
+        let message = parse("{streams: {rates: [1mbps]}, trial: {packets: 1}}", &repeats);
+        assert!(message.starts_with("s.yaml: "), "{message}");
+    }
+
+    #[test]
+    fn options_below_a_field_are_named_once() {
+        let mut overrides = Overrides::default();
+        for name in ["intel.com/dpdk", "intel.com/sriov"] {
+            overrides.set("--resource", ["spec", "kubernetes", "resources", name], 1);
+        }
+        overrides.set("--keep", ["spec", "kubernetes", "keep"], true);
+        overrides.set("--pairs", ["spec", "pairs"], 2);
+        assert_eq!(overrides.options_below(&["spec", "kubernetes"]), ["--resource", "--keep"]);
     }
 
     #[test]

@@ -176,7 +176,7 @@ pub(super) struct TxArgs {
     /// Port to send on
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(super) port: u16,
-    /// Ethernet address of the receiver, or of the router on the way [default: that of the next hop to --dst-ip, which is resolved]
+    /// Ethernet address of the receiver, or of the router on the way [default with --dst-ip or --profile: that of the next hop to the destination, which is resolved]
     #[arg(long, value_name = "MAC", required_unless_present_any = ["dst_ip", "profile"])]
     pub(super) peer_mac: Option<MacAddr>,
     /// Also count the packets that a reflector sends back: loss and delay of the round trip, by one clock. Needs two worker lcores

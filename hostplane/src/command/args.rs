@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use hugepage_check::cpu_set::CpuSet;
 pub(super) use linerate_command::bytes::Bytes;
 pub(super) use linerate_command::diagnosis::DEFAULT_PORT;
+use linerate_command::rate::{bit_rate, datagram_rate};
 use linerate_command::safety::SafetyArgs;
 use linerate_logging::LogOptions;
 use linerate_traffic::rate::Rate;
@@ -49,7 +50,7 @@ Examples:
 
 Exit codes: 0 done, 1 failed, the account is not complete or a fault was found, 2 wrong usage, 130 interrupted before the trial's end.";
 
-/// Measures TCP and UDP streams through the kernel's sockets.
+/// Measures through the kernel's sockets: TCP and UDP streams, round trips and HTTP requests; also diagnoses paths, watches hosts and tunes them.
 #[derive(Debug, Parser)]
 #[command(name = super::PROGRAM, version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub(super) struct Cli {
@@ -262,7 +263,7 @@ pub(super) struct TcpArgs {
     #[command(flatten)]
     pub(super) trial: TrialArgs,
     /// Bits of payload per second of each direction, all streams together: 100mbps, 2gbps, or max
-    #[arg(long, short = 'b', value_name = "RATE", default_value = "max")]
+    #[arg(long, short = 'b', value_name = "RATE", value_parser = bit_rate, default_value = "max")]
     pub(super) rate: Rate,
     /// Bytes of one write
     #[arg(long, short = 'l', value_name = "BYTES", default_value = "256KiB")]
@@ -286,7 +287,7 @@ pub(super) struct UdpArgs {
     #[command(flatten)]
     pub(super) trial: TrialArgs,
     /// Load of each direction, all streams together: bits of payload or datagrams per second, such as 1gbps or 50kpps, or max
-    #[arg(long, short = 'b', value_name = "RATE")]
+    #[arg(long, short = 'b', value_name = "RATE", value_parser = datagram_rate)]
     pub(super) rate: Rate,
     /// Payload of a datagram in bytes, at least 16 [default: what the MTU admits, at most that of Ethernet]
     #[arg(long, short = 'l', value_name = "BYTES")]

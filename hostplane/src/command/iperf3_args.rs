@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{ArgGroup, Args};
 use hugepage_check::cpu_set::CpuSet;
+use linerate_command::rate::bit_rate;
 use linerate_command::safety::SafetyArgs;
 use linerate_iperf3::PORT;
 use linerate_traffic::rate::Rate;
@@ -84,7 +85,7 @@ pub(super) struct Iperf3Args {
     #[arg(long, short = 'P', value_name = "N", default_value_t = 1, conflicts_with = "server")]
     pub(super) parallel: u32,
     /// Client: load of each direction, all streams together: 100mbps, with UDP also 10kpps, or max [default: max for TCP]
-    #[arg(long, short = 'b', visible_alias = "bitrate", value_name = "RATE", conflicts_with = "server")]
+    #[arg(long, short = 'b', visible_alias = "bitrate", value_name = "RATE", value_parser = bit_rate, conflicts_with = "server")]
     pub(super) rate: Option<Rate>,
     /// Client: time of sending: 10s, 2m, or endless: until interrupted [default: 10s, without a limit when --bytes is given]
     #[arg(long, short = 't', visible_alias = "time", value_name = "TIME", conflicts_with = "server")]

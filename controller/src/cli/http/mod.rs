@@ -6,7 +6,6 @@ use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
 use linerate_experiment::http::HttpPlan;
 use linerate_experiment::plan::Plan;
-use linerate_metrics::Listener;
 use linerate_results::summary::Summary;
 use linerate_runner::platform::Platform;
 use linerate_runner::platform::balancer::Balancers;
@@ -21,17 +20,9 @@ use super::{Ending, RunArgs};
 pub(super) use table::trials;
 
 /// Runs an experiment of HTTP.
-pub(super) async fn run(
-    args: &RunArgs,
-    experiment: &Experiment,
-    plan: &HttpPlan,
-    listener: Option<Listener>,
-) -> anyhow::Result<Ending> {
+pub(super) async fn run(args: &RunArgs, experiment: &Experiment, plan: &HttpPlan) -> anyhow::Result<Ending> {
     if args.pods.is_some() {
         anyhow::bail!("--pods: pods of HTTP are not kept between runs; leave it out");
-    }
-    if listener.is_some() {
-        anyhow::bail!("--metrics: experiments of HTTP serve no metrics; leave it out, and follow --json");
     }
     let kept = |summary: &Summary| summary.http.len();
     let planned = |summary: &Summary| planned_number(plan, summary);

@@ -39,8 +39,8 @@ pub(in crate::cli) struct CompareArgs {
     /// Confidence of all verdicts together: 1 minus the probability of any false alarm
     #[arg(long, value_name = "SHARE", value_parser = confidence, default_value = "95%")]
     confidence: f64,
-    /// Smallest relevant difference, for rates and delays as a share of A; METRIC=SHARE sets it for one metric. For lost_ratio and
-    /// reordered_ratio a share of packets [default: 0.01%]
+    /// Smallest relevant difference, for rates and delays as a share of A; METRIC=SHARE sets it for one metric. For shares
+    /// (lost_ratio, reordered_ratio, retransmit_ratio, error_ratio) a share of packets or requests [default: 0.01%]
     #[arg(long, value_name = "SHARE", value_parser = threshold, value_delimiter = ',', default_value = "2%")]
     threshold: Vec<(Option<Metric>, f64)>,
     /// Also fail on the verdict `cannot tell`

@@ -259,9 +259,9 @@ mod tests {
             ("http: {}, trial: {direction: bidirectional}", "spec.trial.direction"),
             (
                 "http: {targets: [haproxy]}, platform: kubernetes",
-                "spec.http.targets: haproxy is not to be had on platform kubernetes",
+                "spec.http.targets: haproxy is not available on platform kubernetes",
             ),
-            ("http: {targets: [cluster-ip]}", "cluster-ip is not to be had on platform local"),
+            ("http: {targets: [cluster-ip]}", "cluster-ip is not available on platform local"),
         ] {
             let problem = parse(spec).unwrap_err();
             assert!(problem.contains(part), "{spec}: {problem}");

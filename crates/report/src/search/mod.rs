@@ -8,6 +8,7 @@ pub mod then;
 use std::fmt;
 
 use linerate_experiment::search::MaxLoadSource;
+use linerate_results::http::HttpSearchSummary;
 use linerate_results::summary::{GoalAttributes, GoalSummary, SearchEnd, SearchSummary};
 use linerate_search::{Goal, Irregular, Limiter};
 use linerate_traffic::profile::FrameSizes;
@@ -186,9 +187,18 @@ pub fn searches(number: usize) -> String {
 
 /// How many results of searches are regular and how many are not: `4 regular, 1 irregular`.
 pub fn tally<'s>(searches: impl IntoIterator<Item = &'s SearchSummary>) -> String {
+    counted(searches.into_iter().flat_map(found).map(|one| one.is_regular()))
+}
+
+/// The same for searches for the highest rate of HTTP requests.
+pub fn tally_of_http(searches: &[HttpSearchSummary]) -> String {
+    counted(searches.iter().flat_map(HttpSearchSummary::regularity))
+}
+
+fn counted(are_regular: impl Iterator<Item = bool>) -> String {
     let (mut regular, mut irregular) = (0, 0);
-    for one in searches.into_iter().flat_map(found) {
-        *(if one.is_regular() { &mut regular } else { &mut irregular }) += 1;
+    for is_regular in are_regular {
+        *(if is_regular { &mut regular } else { &mut irregular }) += 1;
     }
     let parts =
         [(regular, "regular"), (irregular, "irregular")].into_iter().filter(|(number, _)| *number > 0);

@@ -156,6 +156,17 @@ fn is_no_p99(without: u64, intended: u64) -> bool {
 }
 
 impl HttpSearchSummary {
+    /// Whether the result for each goal is regular: the search finished, and the highest rate is the target's own.
+    pub fn regularity(&self) -> impl Iterator<Item = bool> + '_ {
+        let is_finished = self.ended == SearchEnd::Finished;
+        self.goals.iter().map(move |goal| is_finished && goal.irregular.is_none())
+    }
+
+    /// True when it finished and all of its results are regular.
+    pub fn is_regular(&self) -> bool {
+        self.ended == SearchEnd::Finished && self.regularity().all(|is_regular| is_regular)
+    }
+
     /// The searches of an experiment, from its trials in order; none without a specification.
     pub fn all(spec: Option<&HttpSearchSpec>, trials: &[HttpTrialSummary]) -> Vec<Self> {
         let Some(spec) = spec else { return Vec::new() };
@@ -337,6 +348,8 @@ mod tests {
         let (lower, upper) = (goal.requests_per_s.unwrap(), goal.missing_requests_per_s.unwrap());
         assert!(lower <= 3000 && upper > 3000 && upper as f64 * 0.95 <= lower as f64, "{goal:?}");
         assert_eq!((goal.irregular, goal.limited_by), (None, Some(Limiter::Path)));
+        assert!(found.is_regular());
+        assert!(!HttpSearchSummary { ended: SearchEnd::Interrupted, ..found.clone() }.is_regular());
         assert!(found.in_words()[0].ends_with("miss it; the target is the limit"), "{:?}", found.in_words());
     }
 
@@ -350,6 +363,7 @@ mod tests {
                 (goal.irregular, goal.limited_by),
                 (Some(Irregular::TesterLimited), Some(Limiter::Generator))
             );
+            assert!(!found.is_regular());
             assert!(found.in_words()[0].contains("at least"), "{:?}", found.in_words());
         }
     }

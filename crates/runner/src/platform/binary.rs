@@ -25,7 +25,7 @@ pub const HOSTPLANE: Program =
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotFound {
     /// Not at the path that the user gave.
-    #[error("{said} says {}, and there is no program there", path.display())]
+    #[error("{said} says {}, and there is no program there; correct the path, or leave it out to use the one beside linerate or in PATH", path.display())]
     There {
         /// Option or variable that gave it.
         said: &'static str,
@@ -124,7 +124,7 @@ mod tests {
         places.option = Some("/nowhere/x".into());
         assert_eq!(
             places.find(DATAPLANE).unwrap_err().to_string(),
-            "--dataplane says /nowhere/x, and there is no program there"
+            "--dataplane says /nowhere/x, and there is no program there; correct the path, or leave it out to use the one beside linerate or in PATH"
         );
     }
 }

@@ -43,7 +43,9 @@ const LINK_POLL: Duration = Duration::from_millis(10);
 pub(super) enum WarmUpError {
     #[error("{0}")]
     Stopped(#[from] Stopped),
-    #[error("warm-up of {pair}: the link of {agent} is not up after {after}")]
+    #[error(
+        "warm-up of {pair}: the link of {agent} is not up after {after}; check cable, switch port and peer; a slow link needs a longer spec.trial.warmUp.timeout"
+    )]
     NoLink { pair: String, agent: String, after: Span },
     #[error(
         "warm-up of {pair}: none of the {sent} packets of {from} reached {to}, in {attempts} attempts over {after}; {arrived}; check the path \

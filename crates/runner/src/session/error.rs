@@ -29,7 +29,7 @@ pub enum Fault {
     Forbidden(String),
     /// The agent speaks another version.
     #[error(
-        "the agent speaks another version of the protocol ({0}); use linerate and linerate-dataplane of one version"
+        "the agent speaks another version of the protocol ({0}); use linerate and the program of the agents (linerate-dataplane, linerate-hostplane) of one version"
     )]
     Version(String),
     /// The agent refused the request; the session goes on.

@@ -114,7 +114,7 @@ async fn an_agent_of_protocol_1_is_refused_with_both_versions_and_the_remedy() {
         let fault = fault_of_hello(say(line)).await;
         assert_eq!(
             fault.to_string(),
-            "the agent speaks another version of the protocol (this agent speaks protocol 1, not 2); use linerate and linerate-dataplane of one version"
+            "the agent speaks another version of the protocol (this agent speaks protocol 1, not 2); use linerate and the program of the agents (linerate-dataplane, linerate-hostplane) of one version"
         );
         assert!(!fault.is_broken_connection(), "another attempt would not help");
     }
