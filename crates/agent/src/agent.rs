@@ -456,9 +456,9 @@ impl<E: Engine> Agent<E> {
 }
 
 /// Why a trial is given up.
-const STUCK: &str = "the trial's workers did not end after they were told to: a call of the port's driver or of \
-    the kernel does not return; check that the port's link is up and that its queueing discipline sends, or end this \
-    agent with SIGKILL";
+const STUCK: &str = "the trial's workers did not end after they were told to: a slow path still drains what was \
+    sent, or a call of the port's driver or of the kernel does not return; check the path's rate, the port's link and \
+    its queueing discipline, send less, or end this agent with SIGKILL";
 
 /// What engine and agent measure now.
 fn sample<E: Engine>(engine: &mut E, trial: &mut ActiveTrial<E>) -> Event {

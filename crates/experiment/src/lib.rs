@@ -125,6 +125,17 @@ impl Experiment {
         };
         let text = std::fs::read_to_string(path)
             .map_err(|reason| ExperimentError::Unreadable { path: path.to_owned(), reason })?;
+        if text.contains(&format!("={}", secrets::REMOVED)) {
+            return Err(ExperimentError::Content {
+                origin: path.display().to_string(),
+                location: Location::UNKNOWN,
+                problem: format!(
+                    "{} stands where a secret was, as in documents that runs store; give the document that the run was \
+                     started with",
+                    secrets::REMOVED
+                ),
+            });
+        }
         Self::parse(&text, &path.display().to_string(), overrides)
     }
 

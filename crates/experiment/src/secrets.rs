@@ -1,7 +1,5 @@
 //! Text without secrets: the values of options that are named like a token, secret or password.
 
-use serde_json::Value;
-
 /// What stands in the place of a secret.
 pub const REMOVED: &str = "[removed]";
 /// Options and variables with one of these in their name are not written.
@@ -21,8 +19,9 @@ pub fn text_without_secrets(text: &str) -> String {
 /// A word without secrets. One that begins with the name of a secret has nothing else behind it; others may have options between commas.
 pub fn word_without_secrets(word: &str) -> String {
     match word.split_once('=') {
-        Some((name, _)) if !name.contains(',') && is_secret(name) => return format!("{name}={REMOVED}"),
         None => return word.to_owned(),
+        Some(_) if word.contains("://") => return url_without_secrets(word),
+        Some((name, _)) if !name.contains(',') && is_secret(name) => return format!("{name}={REMOVED}"),
         Some(_) => {}
     }
     let mut is_of_secret = false;
@@ -37,20 +36,35 @@ pub fn word_without_secrets(word: &str) -> String {
     options.collect::<Vec<_>>().join(",")
 }
 
-/// True for names of secrets; a name for a file with a secret is not one. Of a URL, the name of the parameter counts.
+/// A URL without the values of parameters that are secrets; all others stay, because they say what was measured.
+fn url_without_secrets(url: &str) -> String {
+    let parameters = url.split_inclusive(['?', '&']).map(|part| match part.split_once('=') {
+        Some((name, value)) if is_secret(name) => {
+            format!("{name}={REMOVED}{}", if value.ends_with('&') { "&" } else { "" })
+        }
+        _ => part.to_owned(),
+    });
+    parameters.collect()
+}
+
+/// True for names of secrets; a name for a file with a secret is not one.
 pub fn is_secret(name: &str) -> bool {
-    let name = name.rsplit(['/', '?', '&']).next().unwrap_or(name).to_ascii_lowercase();
+    let name = name.to_ascii_lowercase();
     !name.ends_with("file") && SECRET.iter().any(|secret| name.contains(secret))
 }
 
-/// A value whose texts have no secrets; its fields stay.
-pub(crate) fn texts_without_secrets(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => Value::Object(
-            fields.into_iter().map(|(name, value)| (name, texts_without_secrets(value))).collect(),
-        ),
-        Value::Array(items) => Value::Array(items.into_iter().map(texts_without_secrets).collect()),
-        Value::String(text) => Value::String(text_without_secrets(&text)),
-        other => other,
+#[cfg(test)]
+mod tests {
+    use super::text_without_secrets;
+
+    #[test]
+    fn urls_keep_what_is_no_secret() {
+        for (text, kept) in [
+            ("- http://h/x?max=256&size=1", "- http://h/x?max=256&size=1"),
+            ("- http://h/x?size=1&token=abc&a=b,c", "- http://h/x?size=1&token=[removed]&a=b,c"),
+            ("url: \"https://h/x?apiKey=abc\"", "url: \"https://h/x?apiKey=[removed]\""),
+        ] {
+            assert_eq!(text_without_secrets(text), kept);
+        }
     }
 }

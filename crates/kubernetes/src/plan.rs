@@ -86,8 +86,8 @@ fn is_over(found: &lease::Found, resumed: Option<&str>) -> bool {
     resumed == Some(found.id.as_str()) && found.is_gone_from_this_host()
 }
 
-/// Removes the objects of the run `id` of `experiment`, whose controller is known to be gone if it ran on
-/// this host. Kept objects stay.
+/// Removes the objects of the run `id` of `experiment`, if its lease has expired or its controller's process on
+/// this host is gone. Kept objects stay.
 ///
 /// # Errors
 /// When the server refuses, or pods are not removed in time.

@@ -67,7 +67,7 @@ const FIRST_FLOWS: u32 = if cfg!(miri) { 16 } else { 1 << 14 };
 const MORE_FLOWS: u32 = 1024;
 
 /// A table of `flows` rows. A receiver that extends it reserves addresses, not memory, for all flows that there
-/// can be, so that no row moves; where the system refuses that, they do.
+/// can be, so that no row moves. If the reservation fails, rows move when the table grows.
 fn table<T: Clone>(row: T, flows: u32, extends: bool) -> Vec<T> {
     let mut rows = Vec::new();
     if extends && !cfg!(miri) {

@@ -40,7 +40,7 @@ pub struct Measurement {
     pub sent: u64,
     /// Packets sent and not received, or not known to be received because copies of others may stand for them.
     pub lost: u64,
-    /// Of those, packets that the tester's own ends lost, can have caused to be lost, or cannot tell: not known to be the
+    /// Of those, packets that the tester lost itself, can have caused to be lost, or received too late to tell: not known to be the
     /// path's loss.
     pub receiver_lost: u64,
     /// Packets intended and not sent, when the offered load missed the intended one; otherwise 0.

@@ -6,10 +6,8 @@ use std::mem::MaybeUninit;
 use linerate_agent::host::monotonic_ns;
 use linerate_traffic::probe::Probe;
 use linerate_wire::streams::{StreamEnd, StreamEndKind, StreamsSpec};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendFlags, recv, recvmsg, send};
-use rustix::time::Timespec;
 
 use super::Stream;
 use super::budget::Grant;
@@ -93,8 +91,6 @@ pub(super) fn send_stream(
 pub(super) struct UdpSender {
     /// Reason of the first refusal, which has been reported.
     told: Option<Errno>,
-    /// True when refusals were reported whose reason is not known.
-    told_of_later: bool,
 }
 
 /// Datagrams of a trial, ready to be sent but for their probes.
@@ -169,19 +165,8 @@ pub(super) fn send_datagrams(
             counts.datagrams += sent;
             counts.bytes += sent * out.datagram_bytes as u64;
             counts.calls += 1;
-            let mut unsent = granted - sent;
-            if unsent > 0 && has_room(stream) {
-                let message = (out.per_message as u64).min(unsent);
-                counts.refused += message;
-                unsent -= message;
-                if !std::mem::replace(&mut sender.told_of_later, true) {
-                    group.report(FromWorker::Note(format!(
-                        "stream {}: the kernel refused datagrams among others that it took, and does not tell why",
-                        stream.number
-                    )));
-                }
-            }
-            budget.give_back(unsent);
+            // A kernel that refuses a later message tells neither that nor why: it is sent again, first of all.
+            budget.give_back(granted - sent);
             Turn::More
         }
         Err(error) => {
@@ -212,7 +197,7 @@ pub(super) fn send_datagrams(
                     budget.give_back(granted);
                     let _ = sockopt::set_udp_segment(&stream.socket, 0);
                     out.per_message = 1;
-                    // As many as the buffer holds: a call that takes fewer must mean that the kernel refused one.
+                    // As many as the buffer holds.
                     out.messages = BATCH.min(out.bytes.len() / out.datagram_bytes.max(1)).max(1);
                     group.report(FromWorker::Note(format!(
                         "the kernel cannot cut messages into datagrams on this path ({errno}); each datagram is sent by itself"
@@ -231,15 +216,6 @@ pub(super) fn send_datagrams(
             }
         }
     }
-}
-
-/// True when a call took fewer datagrams than it was given though the socket has room: the kernel refused the next
-/// one, whose error it does not tell. A full socket is left by what it holds, not in the time between two calls.
-fn has_room(stream: &Stream) -> bool {
-    let mut ready = [PollFd::new(&stream.socket, PollFlags::OUT)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    // The kernel calls a socket of datagrams writable while less than half of its buffer is in use.
-    poll(&mut ready, Some(&now)).is_ok() && ready[0].revents().contains(PollFlags::OUT)
 }
 
 fn refusal_words(stream: u32, refusal: Errno) -> String {

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::super::output::{print, say};
 use super::super::{Ending, RESULTS, table};
+use linerate_experiment::secrets::REMOVED;
 use linerate_results::housekeeping::scan::State;
 use linerate_results::housekeeping::{backup, purge, scan};
 use linerate_results::store::{self, DOCUMENT_FILE};
@@ -123,6 +124,11 @@ pub(super) fn scan(args: &ScanArgs) -> anyhow::Result<Ending> {
         if scan.count(State::Complete) < scan.trials.len() {
             let document = args.results.join(&scan.id).join(DOCUMENT_FILE);
             print(&format!("  the rest is run by: linerate run {} --resume", document.display()))?;
+            if std::fs::read_to_string(&document).is_ok_and(|text| text.contains(REMOVED)) {
+                print(
+                    "  with its secrets, which are not stored, in place of [removed]: give the document that the run was started with",
+                )?;
+            }
         }
     }
     Ok(ending)

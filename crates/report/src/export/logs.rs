@@ -12,7 +12,10 @@ pub(super) fn stats(columns: &[Column], start: SystemTime) -> String {
     for (sample, at_ns) in values(columns, TIME_KEY).iter().enumerate() {
         text.push_str(&instant(start, *at_ns));
         for key in RECEIVE_KEYS {
-            text.push_str(&format!(" {key}: {}", values(columns, key).get(sample).copied().unwrap_or(0)));
+            // Counters of a port that was reset are not known.
+            if let Some(value) = values(columns, key).get(sample) {
+                text.push_str(&format!(" {key}: {value}"));
+            }
         }
         text.push('\n');
     }

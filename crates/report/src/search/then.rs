@@ -131,7 +131,7 @@ fn loss_curve(found: &LossCurveConclusion) -> Told {
         Partial::NotOffered => "a load was not offered",
         Partial::NotTwoClean => "no two trials in a row lost nothing",
         Partial::LostInTester => {
-            "the tester's own ends lost packets, or cannot tell, which are left out of the loss"
+            "the tester lost packets itself, or received them too late to tell: these are left out of the loss"
         }
     });
     let why: Vec<&str> = why.collect();
@@ -207,7 +207,9 @@ fn recovery(found: &RecoveryConclusion) -> Told {
         RecoveryTime::NoOverload => Some("the overload lost nothing"),
         RecoveryTime::Unknown => Some("the time of some losses is not known"),
         RecoveryTime::NotOffered => Some("the overload was not offered"),
-        RecoveryTime::LostInTester => Some("the tester's own ends lost packets, or cannot tell"),
+        RecoveryTime::LostInTester => {
+            Some("the tester lost packets itself, or received them too late to tell")
+        }
     });
     let line = format!("no recovery time after {load}: {}", why.unwrap_or("there is no trial"));
     Told {
@@ -291,7 +293,7 @@ fn soak(found: &SoakConclusion) -> Told {
     if found.receiver_lost_packets > 0 {
         let dropped = things(found.receiver_lost_packets as usize, "packet");
         lines.push(format!(
-            "the tester's own ends lost {dropped}, or cannot tell: the path is not known to have lost them"
+            "the tester lost {dropped} itself, or received them too late to tell: the path is not known to have lost them"
         ));
         return Told { outcome: Outcome::Limited, badge: "tester limited".to_owned(), ..done("soak", lines) };
     }

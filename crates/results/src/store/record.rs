@@ -82,7 +82,7 @@ impl TrialRecord {
         ];
         let first = said.into_iter().flatten().next()?;
         Some(format!(
-            "{first}; the agents of {pair} are not to be trusted: start them anew, and look at their logs"
+            "{first}; counters of the agents of {pair} are implausible: restart them, and look at their logs"
         ))
     }
 }

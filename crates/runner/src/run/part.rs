@@ -90,7 +90,7 @@ pub(super) async fn report<D>(
     if let Some(why) = unusable {
         to_idle(agent).await;
         return Part::Failed(format!(
-            "the report of {} cannot be recorded: {why}; the agent is not to be trusted: start it anew, and look at its log",
+            "the report of {} cannot be recorded: {why}; its counters are implausible: restart the agent, and look at its log",
             agent.name()
         ));
     }

@@ -130,7 +130,7 @@ pub(super) async fn refused<P: TrialProfile, D>(
 pub(super) fn readable<T: Serialize + DeserializeOwned>(part: &T) -> Result<(), String> {
     can_be_read(part).map_err(|error| {
         format!(
-            "the result cannot be recorded: {error}; the agents are not to be trusted: start them anew, and look at their logs"
+            "the result cannot be recorded: {error}; counters of agents are implausible: restart them, and look at their logs"
         )
     })
 }

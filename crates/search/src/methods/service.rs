@@ -272,7 +272,7 @@ impl ServiceTest {
         }
         if trial.receiver_lost > 0 {
             let reason = format!(
-                "the tester's own ends lost {} packets, can have caused their loss, or cannot tell",
+                "the tester lost {} packets itself, or received them too late to tell: the path's share is not known",
                 trial.receiver_lost
             );
             add(Criterion::Receiver, StepVerdict::Unknown, reason);

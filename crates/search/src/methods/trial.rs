@@ -61,7 +61,7 @@ pub struct TrialOutcome {
     pub sent: u64,
     /// Packets sent and not received.
     pub lost: u64,
-    /// Of those, packets that the tester's own ends lost, or cannot tell: not known to be the path's loss.
+    /// Of those, packets that the tester lost itself, or received too late to tell: not known to be the path's loss.
     pub receiver_lost: u64,
     /// Packets intended and not sent, when the offered load missed the intended one; otherwise 0.
     pub unsent: u64,

@@ -19,7 +19,7 @@ const THROTTLED_SHARE: f64 = 0.02;
 const FULL_SOCKET_SHARE: f64 = 0.02;
 /// Least number of equal steps in which a load is sent each second; a load may be one step off.
 const FEWEST_STEPS: f64 = 20.0;
-/// Share of the intended payload that a step or a datagram may be: of less payload, one step is most of it.
+/// Share of the intended payload that a step may be: of less payload, one step is most of it.
 const MOST_SLACK_SHARE: f64 = 0.25;
 
 /// What limited streams.
@@ -241,8 +241,9 @@ impl StreamsEvidence<'_> {
             Protocol::Tcp => 0.0,
             Protocol::Udp => f64::from(self.datagram_bytes) * 8.0,
         };
-        let most_bits = MOST_SLACK_SHARE * intended * sending_s;
-        let slack_bits = (intended / FEWEST_STEPS).min(1e6).max(datagram_bits).min(most_bits);
+        let step_bits = (intended / FEWEST_STEPS).min(1e6).min(MOST_SLACK_SHARE * intended * sending_s);
+        // Datagrams are whole: the last one may be missing, or early. None at all is no load.
+        let slack_bits = if offered_bps > 0.0 { step_bits.max(datagram_bits) } else { step_bits };
         let off = (offered_bps - intended).abs();
         off <= LOAD_TOLERANCE * intended || off * sending_s <= slack_bits
     }

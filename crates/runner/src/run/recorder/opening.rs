@@ -55,7 +55,7 @@ impl<'s> Recorder<'s> {
             path: store.directory().join(DOCUMENT_FILE),
             reason: std::io::Error::other(error.to_string()),
         })?;
-        // A resumed run is recognised by the number of the whole document.
+        // A run is resumed with the document that has the secrets.
         let yaml = text_without_secrets(&yaml);
         store.write_text(DOCUMENT_FILE, &yaml)?;
         // A run does not need the kernel's command line.
