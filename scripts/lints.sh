@@ -13,7 +13,8 @@ case ${1:-} in
         cat <<'END'
 Usage: scripts/lints.sh
 
-Checks the form of the code (cargo fmt), its lints (clippy) and documentation (rustdoc) with warnings denied, and the scripts (shellcheck).
+Checks the form of the code (cargo fmt), its lints (clippy) and documentation (rustdoc) with warnings denied, examples there, and the scripts
+(shellcheck).
 Prints PASS or FAIL for each.
 
 Environment: CARGO_TARGET_DIR  directory of what is compiled (default: target)
@@ -54,4 +55,6 @@ if [ -x "$driver" ]; then
 fi
 # There are no examples: with them, cargo takes the dependencies' features of the tests, with which all is compiled already.
 RUSTDOCFLAGS="-D warnings" lint "rustdoc" cargo doc --workspace --no-deps --document-private-items --lib --examples --quiet
+# Of all crates, this one has examples.
+lint "examples in documentation" cargo test --doc --package hugepage-check --quiet
 end_checks "$begun"

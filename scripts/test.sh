@@ -172,12 +172,12 @@ begin containers containers
 begin cluster nice -n -5 scripts/cluster.sh test
 begin guests nice -n 5 scripts/vm.sh test others
 say "tests, three at a time: mostly they wait"
-tests_stage tests -- --test-threads=3 --skip alone:: --skip on_stub:: --skip host_limits::
+tests_stage tests --lib --bins --tests -- --test-threads=3 --skip alone:: --skip on_stub:: --skip host_limits::
 say "tests on a stub of the Kubernetes API, eight at a time"
 tests_stage stub --test api_stub -- --test-threads=8
 
-# cargo lets others wait while it compiles, so lints come when few tests are left.
-begin lints nice -n 19 scripts/lints.sh
+# cargo lets others wait while it compiles, so lints come when few tests are left. Before the fuzz targets, which take their time with any CPU.
+begin lints nice -n 10 scripts/lints.sh
 say "virtual machine: guests that count no packets"
 end guests || status=1
 count "$scratch/guests"

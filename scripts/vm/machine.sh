@@ -5,7 +5,7 @@
 : "${work?}"
 NAME=machine
 # What a guest may take to boot on a busy machine, in seconds, and its processes to go.
-BOOT_S=180
+UP_S=240
 GONE_S=30
 
 scenario_machine() {
@@ -32,8 +32,8 @@ gives_the_exit_code() {
 # ends_on SIGNAL STATUS IN: where the guest is then.
 ends_on() {
     start_run -- "$work/forever.sh"
-    if ! within "$BOOT_S" "$3"; then
-        check_line "FAIL $NAME: SIG$1: the guest did not come up within $BOOT_S s: $(tail -n 1 "$work/log")"
+    if ! within "$UP_S" "$3"; then
+        check_line "FAIL $NAME: SIG$1: the guest did not come up within $UP_S s: $(tail -n 1 "$work/log")"
     fi
     kill "-$1" "$child"
     ended "$2" "SIG$1: ends"

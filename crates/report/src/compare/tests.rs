@@ -214,7 +214,7 @@ fn false_alarms_are_no_more_frequent_than_stated() {
 }
 
 fn assert_few_false_alarms(scatter: Scatter, (repeats_a, repeats_b): (u32, u32), random: &mut SmallRng) {
-    const COMPARISONS: usize = 1000;
+    const COMPARISONS: usize = 500;
     let thresholds = vec![(Metric::named("lost_ratio"), 0.0)];
     let settings = Settings { threshold: 0.0, thresholds, ..Settings::default() };
     let alarms = (0..COMPARISONS)
