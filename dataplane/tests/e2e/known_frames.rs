@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::observers::{adds_up, lossless, numbers};
 use crate::common::netns::{FAR, Lab, report_of};
 use crate::common::recording::{Capture, write_pcap};
-use crate::common::{Running, json, number, stderr};
+use crate::common::{Running, number};
 
 /// A frame to the far end: what stands behind the addresses.
 pub(crate) fn frame(rest: &[u8]) -> Vec<u8> {
