@@ -20,15 +20,16 @@ pub fn text_without_secrets(text: &str) -> String {
 pub fn word_without_secrets(word: &str) -> String {
     match word.split_once('=') {
         None => return word.to_owned(),
-        Some(_) if word.contains("://") => return url_without_secrets(word),
+        Some((name, _)) if name.contains("://") => return url_without_secrets(word),
         Some((name, _)) if !name.contains(',') && is_secret(name) => return format!("{name}={REMOVED}"),
         Some(_) => {}
     }
     let mut is_of_secret = false;
     let options = word.split(',').filter_map(|option| match option.split_once('=') {
-        Some((name, _)) => {
+        Some((name, value)) => {
             is_of_secret = is_secret(name);
-            Some(if is_of_secret { format!("{name}={REMOVED}") } else { option.to_owned() })
+            let value = if is_of_secret { REMOVED.to_owned() } else { url_without_secrets(value) };
+            Some(format!("{name}={value}"))
         }
         // A comma in the value of a secret.
         None => (!is_of_secret).then(|| option.to_owned()),
@@ -36,8 +37,11 @@ pub fn word_without_secrets(word: &str) -> String {
     options.collect::<Vec<_>>().join(",")
 }
 
-/// A URL without the values of parameters that are secrets; all others stay, because they say what was measured.
+/// A URL without the values of parameters that are secrets; all others stay, because they say what was measured. Other text has none.
 fn url_without_secrets(url: &str) -> String {
+    if !url.contains("://") {
+        return url.to_owned();
+    }
     let parameters = url.split_inclusive(['?', '&']).map(|part| match part.split_once('=') {
         Some((name, value)) if is_secret(name) => {
             format!("{name}={REMOVED}{}", if value.ends_with('&') { "&" } else { "" })
@@ -62,6 +66,8 @@ mod tests {
         for (text, kept) in [
             ("- http://h/x?max=256&size=1", "- http://h/x?max=256&size=1"),
             ("- http://h/x?size=1&token=abc&a=b,c", "- http://h/x?size=1&token=[removed]&a=b,c"),
+            ("--target=http://h/x?token=abc&size=1", "--target=http://h/x?token=[removed]&size=1"),
+            ("net_memif0,id=0,secret=a://b", "net_memif0,id=0,secret=[removed]"),
             ("url: \"https://h/x?apiKey=abc\"", "url: \"https://h/x?apiKey=[removed]\""),
         ] {
             assert_eq!(text_without_secrets(text), kept);

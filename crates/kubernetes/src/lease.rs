@@ -434,7 +434,7 @@ mod tests {
             (format!("{host}/1"), Some(started), false),
             (format!("{host}/1"), None, false),
             (format!("{host}/1"), Some(started + 1), true),
-            // More than a process can have for a number.
+            // No process has so high a number.
             (format!("{host}/{}", i32::MAX), None, true),
             (format!("elsewhere-{host}/{}", i32::MAX), None, false),
         ] {

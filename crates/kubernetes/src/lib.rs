@@ -152,7 +152,7 @@ impl KubernetesPlatform {
         self.create_all().await?;
         let endpoints = self.await_all(say).await?;
         if self.experiment.kubernetes().keep {
-            // Not before: what a start leaves that does not come to its end is to be removed.
+            // Not before: what an unfinished start leaves must be removed.
             lease::keep(self.client(), &self.plan.namespace, &self.id).await?;
             self.is_kept = true;
         }

@@ -5,7 +5,7 @@ use std::fs;
 /// Place of the start among the words behind a process's name (proc(5), `/proc/PID/stat`, field 22).
 const START: usize = 19;
 
-/// When the process started, in ticks since the host's boot; `None` when there is none of this number, or it is a zombie.
+/// When the process started, in ticks since the host's boot; `None` when no process has this number, or it is a zombie.
 pub(super) fn started(process: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name may have any characters, but the last parenthesis ends it.

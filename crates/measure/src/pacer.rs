@@ -157,7 +157,7 @@ impl Stretch {
         self.packets_per_tick + self.growth * (elapsed - self.begins)
     }
 
-    /// When it has scheduled `packets`, more than before it; `None`: it rests before.
+    /// When this stretch has scheduled `packets` in all; `None` when its rate is 0 by then.
     fn reaches(&self, packets: f64) -> Option<f64> {
         let (more, rate) = (packets - self.before, self.packets_per_tick);
         // The root of `more = ticks * (rate + growth / 2 * ticks)` in the form that also holds without growth.
