@@ -17,6 +17,7 @@
 
 use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::StageRates;
+use linerate_traffic::schedule::{ROUNDING, Schedule, Stretch};
 
 use super::ceiling::{Ceiling, Window};
 
@@ -30,8 +31,8 @@ const AT_ONCE_S: f64 = 10e-3;
 const AT_ONCE_PACKETS: f64 = 512.0;
 /// Fewest bursts of a debt sent at once. With fewer than two, a loop that polls late could not catch up.
 const AT_ONCE_BURSTS: f64 = 2.0;
-/// Error of a schedule that should rest after a whole number of packets.
-const ROUNDING: f64 = 1e-6;
+/// Clock on which means are computed, in hertz.
+const NANOSECONDS: u64 = 1_000_000_000;
 
 /// One worker's load.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,8 +52,7 @@ pub enum Load {
 impl Load {
     /// A steady load of single packets.
     pub fn steady(pps: f64) -> Self {
-        let stages = vec![StageRates { from_pps: pps, to_pps: pps, seconds: f64::INFINITY }];
-        Self::Stages { stages, burst: 1 }
+        Self::Stages { stages: vec![StageRates::steady(pps)], burst: 1 }
     }
 
     /// This share of the load; recorded times cannot be shared.
@@ -60,8 +60,8 @@ impl Load {
         match self {
             Self::Stages { mut stages, burst } => {
                 for stage in &mut stages {
-                    stage.from_pps *= share;
-                    stage.to_pps *= share;
+                    stage.from_per_s *= share;
+                    stage.to_per_s *= share;
                 }
                 Self::Stages { stages, burst }
             }
@@ -69,56 +69,38 @@ impl Load {
         }
     }
 
+    /// Packets over time on a clock of `tick_hz`, without regard to bursts.
+    fn schedule(&self, tick_hz: u64) -> Schedule {
+        match self {
+            Self::Stages { stages, .. } => Schedule::new(stages, tick_hz as f64),
+            Self::Recorded(departures_s) => Schedule::recorded(departures_s, tick_hz as f64),
+        }
+    }
+
     /// Mean packets per second over the first `seconds`; without a limit, of the first stage or of a whole
     /// round.
     pub fn mean_pps(&self, seconds: Option<f64>) -> f64 {
-        const HZ: u64 = 1_000_000_000;
-        let pacer = Pacer::new(&self.clone().unburst(), HZ, 0);
-        let round_s = pacer.round.map(|round| round.ticks / HZ as f64);
-        match (seconds.filter(|seconds| *seconds > 0.0), round_s) {
-            (Some(seconds), _) | (None, Some(seconds)) => pacer.packets(seconds * HZ as f64) / seconds,
-            (None, None) => pacer.rate(0.0) * HZ as f64,
-        }
+        self.schedule(NANOSECONDS).mean_rate(seconds)
     }
 
     /// Mean packets per second of a trial with this end. A limit of packets is reached when the last packet is due: with
     /// workers and bursts, `slack_packets` leave together with it.
     pub fn mean_pps_within(&self, limit: &Limit, slack_packets: u64) -> f64 {
-        const HZ: u64 = 1_000_000_000;
-        let seconds = limit.duration_ms.map(|ms| ms as f64 / 1e3);
-        let Some(packets) = limit.packets.filter(|_| !self.is_steady()) else {
-            return self.mean_pps(seconds);
-        };
-        let before_last = packets.saturating_sub(slack_packets.max(1)).max(1);
-        let reached = Pacer::new(&self.clone().unburst(), HZ, 0).reaches(before_last);
-        let reached_s = reached.map(|ticks| ticks / HZ as f64);
-        self.mean_pps(seconds.into_iter().chain(reached_s).reduce(f64::min))
-    }
-
-    /// True when its rate is always the same.
-    fn is_steady(&self) -> bool {
-        match self {
-            Self::Stages { stages, .. } => stages.first().is_some_and(|first| {
-                stages.iter().all(|stage| stage.from_pps == first.from_pps && stage.to_pps == first.from_pps)
-            }),
-            Self::Recorded(_) => false,
-        }
+        self.schedule(NANOSECONDS).mean_rate_within(limit, slack_packets)
     }
 
     /// Highest packets per second of its stages; 0 for recorded times.
     pub fn peak_pps(&self) -> f64 {
         match self {
-            Self::Stages { stages, .. } => {
-                stages.iter().map(|stage| stage.from_pps.max(stage.to_pps)).fold(0.0, f64::max)
-            }
+            Self::Stages { stages, .. } => StageRates::peak_per_s(stages),
             Self::Recorded(_) => 0.0,
         }
     }
 
-    fn unburst(self) -> Self {
+    fn burst(&self) -> u32 {
         match self {
-            Self::Stages { stages, .. } => Self::Stages { stages, burst: 1 },
-            recorded @ Self::Recorded(_) => recorded,
+            Self::Stages { burst, .. } => (*burst).max(1),
+            Self::Recorded(_) => 1,
         }
     }
 }
@@ -129,50 +111,13 @@ pub fn whole_bursts_within(most: usize, burst: u32) -> usize {
     most - most % burst
 }
 
-/// One round of a repeating schedule.
-#[derive(Debug, Clone, Copy)]
-struct Round {
-    ticks: f64,
-    packets: u64,
-}
-
-/// A stretch of the schedule, in ticks from the start.
-#[derive(Debug, Clone, Copy)]
-struct Stretch {
-    begins: f64,
-    /// Packets scheduled before it.
-    before: f64,
-    packets_per_tick: f64,
-    /// Growth of the rate per tick.
-    growth: f64,
-}
-
-impl Stretch {
-    fn packets(&self, elapsed: f64) -> f64 {
-        let ticks = elapsed - self.begins;
-        self.before + ticks * (self.packets_per_tick + 0.5 * self.growth * ticks)
-    }
-
-    fn rate(&self, elapsed: f64) -> f64 {
-        self.packets_per_tick + self.growth * (elapsed - self.begins)
-    }
-
-    /// When this stretch has scheduled `packets` in all; `None` when its rate is 0 by then.
-    fn reaches(&self, packets: f64) -> Option<f64> {
-        let (more, rate) = (packets - self.before, self.packets_per_tick);
-        // The root of `more = ticks * (rate + growth / 2 * ticks)` in the form that also holds without growth.
-        let divisor = rate + (rate * rate + 2.0 * self.growth * more).max(0.0).sqrt();
-        (divisor > 0.0).then(|| self.begins + 2.0 * more / divisor)
-    }
-}
-
 /// Pacer: computes the number of packets due, on any clock of ticks.
 #[derive(Debug)]
 pub struct Pacer {
-    stretches: Box<[Stretch]>,
+    /// When it repeats, its packets leave when they are due, however close together.
+    schedule: Schedule,
+    /// The stretch of the latest time.
     at: usize,
-    /// Repetition of a recorded schedule. Its packets leave when they are due, however close together.
-    round: Option<Round>,
     /// Part of a debt that is sent at once, and age at which a debt is forgiven, in ticks.
     at_once: f64,
     longest_debt: f64,
@@ -191,18 +136,10 @@ impl Pacer {
     /// A pacer for a load over time on a clock of `tick_hz`, beginning at `now`: the first packets are due at
     /// once.
     pub fn new(load: &Load, tick_hz: u64, now: u64) -> Self {
-        let hz = tick_hz as f64;
-        let (stretches, round, burst) = match load {
-            Load::Stages { stages, burst } => (stages_to_stretches(stages, hz), None, (*burst).max(1)),
-            Load::Recorded(departures_s) => {
-                let (stretches, round) = departures_to_stretches(departures_s, hz);
-                (stretches, Some(round), 1)
-            }
-        };
+        let (hz, burst) = (tick_hz as f64, load.burst());
         Self {
-            stretches: stretches.into_boxed_slice(),
+            schedule: load.schedule(tick_hz),
             at: 0,
-            round,
             at_once: hz * AT_ONCE_S,
             longest_debt: hz * LONGEST_DEBT_S,
             burst: u64::from(burst),
@@ -222,13 +159,9 @@ impl Pacer {
         self
     }
 
-    fn rate(&self, elapsed: f64) -> f64 {
-        self.stretches.get(self.at).map_or(0.0, |stretch| stretch.rate(elapsed))
-    }
-
     /// Packets of the bursts due `elapsed` ticks after the start.
     fn scheduled(&self, stretch: &Stretch, elapsed: f64) -> u64 {
-        let (packets, burst) = (stretch.packets(elapsed), self.burst as f64);
+        let (packets, burst) = (stretch.events(elapsed), self.burst as f64);
         // A burst is due when the schedule reaches its first packet. A schedule that rests before that packet
         // does not reach it.
         let bursts = if stretch.rate(elapsed) > 0.0 {
@@ -245,7 +178,7 @@ impl Pacer {
         if elapsed - stretch.begins >= ticks {
             ticks * stretch.rate(elapsed - 0.5 * ticks)
         } else {
-            stretch.packets(elapsed) - self.packets((elapsed - ticks).max(0.0))
+            stretch.events(elapsed) - self.schedule.events((elapsed - ticks).max(0.0))
         }
     }
 
@@ -260,7 +193,7 @@ impl Pacer {
     /// The same, including the stretches before this one.
     #[cold]
     fn highest_rate_before(&self, from: f64, highest: f64) -> f64 {
-        let earlier = self.stretches.windows(2).take(self.at).rev().take_while(|pair| pair[1].begins > from);
+        let earlier = self.schedule.stretches().windows(2).take(self.at).rev().take_while(|pair| pair[1].begins > from);
         earlier.fold(highest, |highest, pair| {
             highest.max(pair[0].rate(pair[0].begins.max(from))).max(pair[0].rate(pair[1].begins))
         })
@@ -270,7 +203,7 @@ impl Pacer {
     #[inline]
     pub fn due(&mut self, now: u64) -> u64 {
         let elapsed = now.saturating_sub(self.start) as f64;
-        let due = if self.round.is_some() {
+        let due = if self.schedule.repeats() {
             self.due_of_recording(elapsed)
         } else {
             self.due_of_stages(now, elapsed)
@@ -279,15 +212,16 @@ impl Pacer {
     }
 
     fn due_of_recording(&self, elapsed: f64) -> u64 {
-        (self.packets(elapsed) as u64).saturating_add(1).saturating_sub(self.accounted)
+        (self.schedule.events(elapsed) as u64).saturating_add(1).saturating_sub(self.accounted)
     }
 
     #[inline]
     fn due_of_stages(&mut self, now: u64, elapsed: f64) -> u64 {
-        while self.stretches.get(self.at + 1).is_some_and(|next| next.begins <= elapsed) {
+        let stretches = self.schedule.stretches();
+        while stretches.get(self.at + 1).is_some_and(|next| next.begins <= elapsed) {
             self.at += 1;
         }
-        let Some(stretch) = self.stretches.get(self.at).copied() else { return 0 };
+        let Some(stretch) = stretches.get(self.at).copied() else { return 0 };
         let scheduled = self.scheduled(&stretch, elapsed);
         let mut debt = scheduled.saturating_sub(self.accounted);
         if debt == 0 {
@@ -360,82 +294,11 @@ impl Pacer {
     pub fn scheduled_before(&self, end: u64) -> u64 {
         let Some(last) = end.saturating_sub(self.start).checked_sub(1) else { return 0 };
         let last = last as f64;
-        if self.round.is_some() {
-            return (self.packets(last) as u64).saturating_add(1);
+        if self.schedule.repeats() {
+            return (self.schedule.events(last) as u64).saturating_add(1);
         }
-        self.stretch_at(last).map_or(0, |stretch| self.scheduled(stretch, last))
+        self.schedule.stretch_at(last).map_or(0, |stretch| self.scheduled(stretch, last))
     }
-
-    fn stretch_at(&self, elapsed: f64) -> Option<&Stretch> {
-        let next = self.stretches.partition_point(|stretch| stretch.begins <= elapsed);
-        next.checked_sub(1).and_then(|at| self.stretches.get(at))
-    }
-
-    /// Ticks from the start after which `packets` are scheduled; `None`: never.
-    fn reaches(&self, packets: u64) -> Option<f64> {
-        let (rounds, left) = match self.round {
-            // The last packet of a round is due at its end.
-            Some(Round { packets: of_round, .. }) => {
-                let rounds = packets.saturating_sub(1) / of_round.max(1);
-                (rounds, packets - rounds * of_round)
-            }
-            None => (0, packets),
-        };
-        let behind = self.stretches.partition_point(|stretch| stretch.before < left as f64 - ROUNDING);
-        let stretch = behind.checked_sub(1).and_then(|at| self.stretches.get(at))?;
-        let ticks = stretch.reaches(left as f64)?;
-        Some(ticks + self.round.map_or(0.0, |round| rounds as f64 * round.ticks))
-    }
-
-    /// Packets scheduled in the first `elapsed` ticks.
-    fn packets(&self, elapsed: f64) -> f64 {
-        let (before, elapsed) = match self.round {
-            Some(round) => {
-                let rounds = (elapsed / round.ticks).floor();
-                (rounds * round.packets as f64, elapsed - rounds * round.ticks)
-            }
-            None => (0.0, elapsed),
-        };
-        before + self.stretch_at(elapsed).map_or(0.0, |stretch| stretch.packets(elapsed))
-    }
-}
-
-fn stages_to_stretches(stages: &[StageRates], hz: f64) -> Vec<Stretch> {
-    let (mut begins, mut before) = (0.0, 0.0);
-    let mut stretches = Vec::with_capacity(stages.len() + 1);
-    for stage in stages {
-        let ticks = stage.seconds * hz;
-        let growth = (stage.to_pps - stage.from_pps) / hz / ticks;
-        let stretch = Stretch { begins, before, packets_per_tick: stage.from_pps / hz, growth };
-        stretches.push(stretch);
-        begins += ticks;
-        before = stretch.packets(begins);
-    }
-    // After the last stage, its final rate persists.
-    if let (Some(stage), true) = (stages.last(), begins.is_finite()) {
-        stretches.push(Stretch { begins, before, packets_per_tick: stage.to_pps / hz, growth: 0.0 });
-    }
-    stretches
-}
-
-/// A stretch per interval between packets, in which one packet becomes due at its end.
-fn departures_to_stretches(departures_s: &[f64], hz: f64) -> (Vec<Stretch>, Round) {
-    // Packets of the same time are a tick apart, so that every stretch has a length.
-    let last = departures_s.last().copied().unwrap_or(0.0);
-    let mean = if departures_s.len() > 1 { last / (departures_s.len() - 1) as f64 } else { 1e-3 };
-    let ends = departures_s.iter().skip(1).copied().chain([last + mean]);
-    let (mut begins, mut stretches) = (0.0f64, Vec::with_capacity(departures_s.len()));
-    for (packet, end) in ends.enumerate() {
-        let end = (end * hz).max(begins + 1.0);
-        stretches.push(Stretch {
-            begins,
-            before: packet as f64,
-            packets_per_tick: 1.0 / (end - begins),
-            growth: 0.0,
-        });
-        begins = end;
-    }
-    (stretches, Round { ticks: begins.max(1.0), packets: departures_s.len() as u64 })
 }
 
 // Millions of polls of a schedule, which is arithmetic without unsafe or other threads: nothing that Miri could find.

@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::limit::Limit;
-use crate::profile::{FrameSizes, Profile};
+use crate::profile::{FrameSizes, Profile, StageRates};
 use crate::rate::{Rate, RateError};
 use crate::span::Span;
 
@@ -352,8 +352,7 @@ impl Safety {
         if u64::from(asked) > allowed {
             return Err(Unsafe::Burst { asked, most: allowed, ceiling, setting });
         }
-        let stages = load?.unwrap_or_default();
-        let pps = stages.iter().map(|stage| stage.from_pps.max(stage.to_pps)).fold(0.0, f64::max);
+        let pps = StageRates::peak_per_s(&load?.unwrap_or_default());
         if pps > most {
             return Err(Unsafe::Rate { asked: pps, most, ceiling, setting });
         }

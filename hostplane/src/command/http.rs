@@ -188,11 +188,11 @@ impl FromStr for StageArg {
         let (from, to) = rates.split_once('-').unwrap_or((rates, rates));
         let rate = |text: &str| text.trim().parse::<f64>().ok().filter(|rate| *rate >= 0.0);
         let seconds = time.parse::<Span>().map_err(|_| error())?.0.as_secs_f64();
-        let (from_pps, to_pps) = rate(from).zip(rate(to)).ok_or_else(error)?;
+        let (from_per_s, to_per_s) = rate(from).zip(rate(to)).ok_or_else(error)?;
         if seconds <= 0.0 {
             return Err(error());
         }
-        Ok(Self(StageRates { from_pps, to_pps, seconds }))
+        Ok(Self(StageRates { from_per_s, to_per_s, seconds }))
     }
 }
 
@@ -267,7 +267,7 @@ impl HttpArgs {
 
     fn load(&self) -> HttpLoad {
         let stages: Vec<StageRates> = match self.rate {
-            Some(rate) => vec![StageRates { from_pps: rate, to_pps: rate, seconds: f64::INFINITY }],
+            Some(rate) => vec![StageRates::steady(rate)],
             None => self.stages.iter().map(|stage| stage.0).collect(),
         };
         if stages.is_empty() {
@@ -313,7 +313,7 @@ fn hold(spec: &mut HttpSpec, ceilings: &Ceilings) -> Result<(), Failure> {
     let rate = match &spec.load {
         HttpLoad::Closed => None,
         HttpLoad::Open { stages, .. } => {
-            let peak = stages.iter().map(|stage| stage.from_pps.max(stage.to_pps)).fold(0.0, f64::max);
+            let peak = StageRates::peak_per_s(stages);
             Some(peak * packets)
         }
     };
@@ -454,8 +454,8 @@ mod tests {
     #[test]
     fn stages_are_read() {
         let stage = |text: &str| text.parse::<StageArg>().map(|stage| stage.0);
-        assert_eq!(stage("5000:30s"), Ok(StageRates { from_pps: 5000.0, to_pps: 5000.0, seconds: 30.0 }));
-        assert_eq!(stage("0-2.5:1m"), Ok(StageRates { from_pps: 0.0, to_pps: 2.5, seconds: 60.0 }));
+        assert_eq!(stage("5000:30s"), Ok(StageRates { from_per_s: 5000.0, to_per_s: 5000.0, seconds: 30.0 }));
+        assert_eq!(stage("0-2.5:1m"), Ok(StageRates { from_per_s: 0.0, to_per_s: 2.5, seconds: 60.0 }));
         for wrong in ["5000", "x:1s", "1-2-3:1s", "1:0s", "-1:1s", "1:"] {
             assert!(stage(wrong).unwrap_err().contains(wrong));
         }

@@ -6,19 +6,9 @@
 //! rate, whose sum is a Poisson process of the whole rate.
 
 use linerate_traffic::profile::StageRates;
+use linerate_traffic::schedule::Schedule;
 
 use super::spec::Arrivals;
-
-/// A time with a rate that is steady or changes steadily, in seconds and requests.
-#[derive(Debug, Clone, Copy)]
-struct Stretch {
-    begins_s: f64,
-    /// Requests due before it, and within it.
-    before: f64,
-    within: f64,
-    rate: f64,
-    growth: f64,
-}
 
 /// Numbers that look random and are the same for the same seed (SplitMix64).
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +28,9 @@ impl Random {
 
 /// The requests of one worker.
 #[derive(Debug, Clone)]
-pub(super) struct Schedule {
-    stretches: Vec<Stretch>,
+pub(super) struct WorkerSchedule {
+    /// Requests of the trial over time, in seconds.
+    trial: Schedule,
     at: usize,
     arrivals: Arrivals,
     workers: f64,
@@ -56,7 +47,7 @@ pub(super) struct Share {
     pub(super) workers: u32,
 }
 
-impl Schedule {
+impl WorkerSchedule {
     /// The schedule of one worker. `requests` is the number of requests of the trial, if it has one.
     pub(super) fn new(
         stages: &[StageRates],
@@ -73,21 +64,20 @@ impl Schedule {
             Arrivals::Constant => worker as f64,
             Arrivals::Poisson => -workers * random.next().ln(),
         };
-        Self { stretches: stretches(stages), at: 0, arrivals, workers, random, next, left }
+        Self { trial: Schedule::new(stages, 1.0), at: 0, arrivals, workers, random, next, left }
     }
 
     /// Time of the next request, in nanoseconds after the start; `None` when there are no more.
     pub(super) fn next_ns(&mut self) -> Option<u64> {
         self.left = self.left.checked_sub(1)?;
-        while self.stretches.get(self.at).is_some_and(|stretch| self.next >= stretch.before + stretch.within)
-        {
+        let stretches = self.trial.stretches();
+        while stretches.get(self.at + 1).is_some_and(|next| self.next >= next.before) {
             self.at += 1;
         }
-        let Some(stretch) = self.stretches.get(self.at) else {
+        let Some(due_s) = stretches.get(self.at).and_then(|stretch| stretch.time_of(self.next)) else {
             self.left = 0;
             return None;
         };
-        let due_s = stretch.begins_s + stretch.time_s(self.next - stretch.before);
         self.next += match self.arrivals {
             Arrivals::Constant => self.workers,
             Arrivals::Poisson => -self.workers * self.random.next().ln(),
@@ -96,42 +86,12 @@ impl Schedule {
     }
 }
 
-impl Stretch {
-    /// Seconds until so many of its requests are due: the root of rate · t + growth · t² / 2 = requests.
-    fn time_s(&self, requests: f64) -> f64 {
-        let root = (self.rate * self.rate + 2.0 * self.growth * requests).max(0.0).sqrt();
-        if requests > 0.0 { 2.0 * requests / (self.rate + root) } else { 0.0 }
-    }
-}
-
-fn stretches(stages: &[StageRates]) -> Vec<Stretch> {
-    let (mut begins_s, mut before) = (0.0, 0.0);
-    let mut stretches = Vec::with_capacity(stages.len() + 1);
-    for stage in stages {
-        let within = 0.5 * (stage.from_pps + stage.to_pps) * stage.seconds;
-        let growth = if stage.seconds.is_finite() && stage.seconds > 0.0 {
-            (stage.to_pps - stage.from_pps) / stage.seconds
-        } else {
-            0.0
-        };
-        // An endless stage without a rate has no requests, not an unknown number of them.
-        let within = if within.is_nan() { 0.0 } else { within };
-        stretches.push(Stretch { begins_s, before, within, rate: stage.from_pps, growth });
-        begins_s += stage.seconds;
-        before += within;
-    }
-    if let Some(last) = stages.last().filter(|last| begins_s.is_finite() && last.to_pps > 0.0) {
-        stretches.push(Stretch { begins_s, before, within: f64::INFINITY, rate: last.to_pps, growth: 0.0 });
-    }
-    stretches
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn steady(rate: f64) -> Vec<StageRates> {
-        vec![StageRates { from_pps: rate, to_pps: rate, seconds: f64::INFINITY }]
+        vec![StageRates::steady(rate)]
     }
 
     /// All requests before a time, of all workers.
@@ -144,7 +104,7 @@ mod tests {
     ) -> Vec<u64> {
         let mut times: Vec<u64> = (0..workers)
             .flat_map(|worker| {
-                let mut schedule = Schedule::new(stages, arrivals, 7, Share { worker, workers }, requests);
+                let mut schedule = WorkerSchedule::new(stages, arrivals, 7, Share { worker, workers }, requests);
                 std::iter::from_fn(move || schedule.next_ns()).take_while(|ns| *ns < (until_s * 1e9) as u64)
             })
             .collect();
@@ -165,7 +125,7 @@ mod tests {
 
     #[test]
     fn stages_are_followed() {
-        let stage = |from_pps, to_pps, seconds| StageRates { from_pps, to_pps, seconds };
+        let stage = |from_per_s, to_per_s, seconds| StageRates { from_per_s, to_per_s, seconds };
         let stages = [stage(100.0, 100.0, 1.0), stage(0.0, 0.0, 1.0), stage(0.0, 200.0, 2.0)];
         let times = all(&stages, Arrivals::Constant, 2, None, 5.0);
         let within = |from: f64, to: f64| {

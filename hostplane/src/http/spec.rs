@@ -154,10 +154,10 @@ impl HttpSpec {
             HttpLoad::Closed if self.most_per_second.is_some() => return Err(HttpError::Unbounded),
             HttpLoad::Closed => {}
             HttpLoad::Open { stages, .. } => {
-                for rate in stages.iter().flat_map(|stage| [stage.from_pps, stage.to_pps]) {
+                for rate in stages.iter().flat_map(|stage| [stage.from_per_s, stage.to_per_s]) {
                     within("requests per second", rate, 0.0, MOST_PER_SECOND)?;
                 }
-                let most = stages.iter().map(|stage| stage.from_pps.max(stage.to_pps)).fold(0.0, f64::max);
+                let most = StageRates::peak_per_s(stages);
                 within("requests per second", most, 0.001, MOST_PER_SECOND)?;
             }
         }

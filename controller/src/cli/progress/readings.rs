@@ -177,6 +177,7 @@ impl Side {
 #[cfg(test)]
 mod tests {
     use linerate_traffic::profile::StageRates;
+    use linerate_traffic::schedule::Schedule;
     use linerate_wire::counters::PortCounters;
     use linerate_wire::sample::Measures;
 
@@ -184,7 +185,7 @@ mod tests {
 
     fn readings(delays_valid: bool) -> Readings {
         let trial = Trial { repeat: 2, repeats: 2, ..linerate_results::fixtures::trial() };
-        let load = Some(vec![StageRates { from_pps: 4000.0, to_pps: 4000.0, seconds: f64::INFINITY }]);
+        let load = Some(Schedule::new(&[StageRates::steady(4000.0)], 1.0));
         Readings::new(
             3,
             4,

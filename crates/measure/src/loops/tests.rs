@@ -328,7 +328,7 @@ fn stages_are_followed_and_accounted_for() {
     let (mut sender, _receiver) = plain_link(|_| Fate::Lose);
     let clock = SteppingClock::new(STEP_NS);
     let seconds = if cfg!(miri) { 0.0005 } else { 0.002 };
-    let stage = |from_pps, to_pps| StageRates { from_pps, to_pps, seconds };
+    let stage = |from_per_s, to_per_s| StageRates { from_per_s, to_per_s, seconds };
     let load = Load::Stages { stages: vec![stage(1e5, 3e5), stage(1e5, 1e5)], burst: 1 };
     let plan = plan_of(&flows(1), Some(load), None, Some((2e9 * seconds) as u64));
     let sent = transmit(&mut sender, &clock, plan, &go(), &TransmitBlock::default());

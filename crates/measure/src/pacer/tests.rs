@@ -174,7 +174,7 @@ fn the_mean_of_a_load_ends_with_its_last_packet() {
 
 #[test]
 fn bursts_leave_whole_and_the_average_stays() {
-    let stages = vec![StageRates { from_pps: 1000.0, to_pps: 1000.0, seconds: f64::INFINITY }];
+    let stages = vec![StageRates::steady(1000.0)];
     let mut pacer = Pacer::new(&Load::Stages { stages, burst: 32 }, HZ, 0);
     let (mut sent, mut sizes) = (0, std::collections::BTreeSet::new());
     for now in (0..HZ / 5).step_by(50_000) {
@@ -211,8 +211,8 @@ fn recorded_packets_leave_at_their_times_and_again() {
     assert_eq!(pacer.scheduled_before(6_666_000), 4);
 }
 
-fn stage(from_pps: f64, to_pps: f64, seconds: f64) -> StageRates {
-    StageRates { from_pps, to_pps, seconds }
+fn stage(from_per_s: f64, to_per_s: f64, seconds: f64) -> StageRates {
+    StageRates { from_per_s, to_per_s, seconds }
 }
 
 /// Pseudo-random numbers, the same in every run.
@@ -268,7 +268,7 @@ fn what_is_sent_and_what_is_forgiven_is_what_was_intended() {
         for stage in &mut stages {
             stage.seconds = (1 + number(80)) as f64 / 1e3;
             if number(3) > 0 {
-                stage.to_pps = stage.from_pps;
+                stage.to_per_s = stage.from_per_s;
             }
         }
         let burst = [1, 1, 7, 100][number(4) as usize];

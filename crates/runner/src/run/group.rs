@@ -12,6 +12,7 @@ use linerate_results::store::record::Seen;
 use linerate_results::summary::AgentInfo;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{Addressed, Profile};
+use linerate_traffic::schedule::Schedule;
 use linerate_wire::flow_lines::FlowLines;
 use linerate_wire::report::Part;
 
@@ -203,7 +204,7 @@ impl Group {
         WatchedPath {
             name: path.name.clone(),
             // The transmitter refuses a trial whose load cannot be computed, and reports the reason.
-            load: trial.profile.load(link_bps).ok().flatten(),
+            load: trial.profile.load(link_bps).ok().flatten().map(|stages| Schedule::new(&stages, 1.0)),
             delays_valid: clock.one_way_valid || clock.round_trip_valid,
             round_trip: path.reflector.is_some(),
         }

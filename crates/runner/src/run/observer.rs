@@ -1,6 +1,6 @@
 //! Observers of a run: the terminal, or the JSON event stream.
 
-use linerate_traffic::profile::StageRates;
+use linerate_traffic::schedule::Schedule;
 use linerate_wire::sample::Sample;
 use linerate_wire::trial::Role;
 
@@ -21,7 +21,7 @@ pub struct WatchedPath {
     /// Its name, such as `tx0-rx0`.
     pub name: String,
     /// Intended load over time; `None`: as fast as possible.
-    pub load: Option<Vec<StageRates>>,
+    pub load: Option<Schedule>,
     /// True when its delays are valid.
     pub delays_valid: bool,
     /// True when its delays are round-trip delays.
@@ -32,15 +32,7 @@ impl WatchedPath {
     /// Intended packets per second `at_s` seconds after the start of sending; the load of the last stage
     /// stays after its end. `None`: as fast as possible.
     pub fn load_at(&self, at_s: f64) -> Option<f64> {
-        let stages = self.load.as_ref()?;
-        let mut left = at_s.max(0.0);
-        for stage in stages {
-            if left < stage.seconds {
-                return Some(stage.from_pps + (stage.to_pps - stage.from_pps) * left / stage.seconds);
-            }
-            left -= stage.seconds;
-        }
-        stages.last().map(|stage| stage.to_pps)
+        self.load.as_ref().map(|load| load.rate_at(at_s.max(0.0)))
     }
 }
 
@@ -199,17 +191,24 @@ impl GroupObserver<'_> {
 
 #[cfg(test)]
 mod tests {
+    use linerate_traffic::profile::StageRates;
+
     use super::*;
 
     #[test]
     fn the_load_follows_its_stages() {
-        let stage = |from_pps, to_pps, seconds| StageRates { from_pps, to_pps, seconds };
-        let pair = |load| WatchedPath { name: "tx0-rx0".into(), load, delays_valid: true, round_trip: false };
-        let staged = pair(Some(vec![stage(100.0, 200.0, 2.0), stage(50.0, 50.0, 1.0)]));
+        let stage = |from_per_s, to_per_s, seconds| StageRates { from_per_s, to_per_s, seconds };
+        let pair = |stages: Option<&[StageRates]>| WatchedPath {
+            name: "tx0-rx0".into(),
+            load: stages.map(|stages| Schedule::new(stages, 1.0)),
+            delays_valid: true,
+            round_trip: false,
+        };
+        let staged = pair(Some(&[stage(100.0, 200.0, 2.0), stage(50.0, 50.0, 1.0)]));
         for (at_s, pps) in [(-1.0, 100.0), (0.0, 100.0), (1.0, 150.0), (2.0, 50.0), (9.0, 50.0)] {
             assert_eq!(staged.load_at(at_s), Some(pps), "{at_s}");
         }
-        assert_eq!(pair(Some(vec![stage(7.0, 7.0, f64::INFINITY)])).load_at(3.0), Some(7.0));
+        assert_eq!(pair(Some(&[StageRates::steady(7.0)])).load_at(3.0), Some(7.0));
         assert_eq!(pair(None).load_at(3.0), None);
     }
 }

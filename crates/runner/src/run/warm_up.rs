@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use linerate_traffic::limit::Limit;
-use linerate_traffic::profile::{Profile, RawProfile};
+use linerate_traffic::profile::{Profile, RawProfile, StageRates};
 use linerate_traffic::rate::{Rate, RateError};
 use linerate_traffic::span::Span;
 use linerate_wire::report::Latency;
@@ -82,8 +82,7 @@ impl Traffic {
         let ceilings = experiment.ceilings();
         let most = ceilings.most_pps(profile.frame_sizes(), link_bps)?;
         let load = profile.load(link_bps)?;
-        let peak = load
-            .map(|stages| stages.iter().map(|stage| stage.from_pps.max(stage.to_pps)).fold(0.0, f64::max));
+        let peak = load.map(|stages| StageRates::peak_per_s(&stages));
         let pps = [peak, most].into_iter().flatten().fold(MOST_PPS, f64::min);
         let packets = experiment.trial().warm_up.packets.get();
         let few = RawProfile {

@@ -280,15 +280,15 @@ impl Profile {
     pub fn load(&self, link_bps: Option<u64>) -> Result<Option<Vec<StageRates>>, RateError> {
         let pps = |rate: Rate| rate.packets_per_second(&self.frame_sizes, link_bps);
         if self.raw.stages.is_empty() {
-            let steady = |pps| vec![StageRates { from_pps: pps, to_pps: pps, seconds: f64::INFINITY }];
+            let steady = |pps| vec![StageRates::steady(pps)];
             return Ok(pps(self.rate())?.map(steady));
         }
         let mut stages = Vec::with_capacity(self.raw.stages.len());
         for Stage { rate, to, duration } in &self.raw.stages {
-            let (Some(from_pps), Some(to_pps)) = (pps(*rate)?, pps(to.unwrap_or(*rate))?) else {
+            let (Some(from_per_s), Some(to_per_s)) = (pps(*rate)?, pps(to.unwrap_or(*rate))?) else {
                 return Ok(None);
             };
-            stages.push(StageRates { from_pps, to_pps, seconds: duration.0.as_secs_f64() });
+            stages.push(StageRates { from_per_s, to_per_s, seconds: duration.0.as_secs_f64() });
         }
         Ok(Some(stages))
     }

@@ -25,10 +25,22 @@ pub struct Stage {
 /// A stage as numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StageRates {
-    /// Packets per second at the beginning.
-    pub from_pps: f64,
-    /// Packets per second at the end.
-    pub to_pps: f64,
+    /// Packets or requests per second at the beginning.
+    pub from_per_s: f64,
+    /// Packets or requests per second at the end.
+    pub to_per_s: f64,
     /// Duration in seconds.
     pub seconds: f64,
+}
+
+impl StageRates {
+    /// A load that stays the same.
+    pub fn steady(per_s: f64) -> Self {
+        Self { from_per_s: per_s, to_per_s: per_s, seconds: f64::INFINITY }
+    }
+
+    /// Highest rate of stages; 0 without any.
+    pub fn peak_per_s(stages: &[Self]) -> f64 {
+        stages.iter().map(|stage| stage.from_per_s.max(stage.to_per_s)).fold(0.0, f64::max)
+    }
 }

@@ -130,10 +130,10 @@ fn loads_over_time_become_numbers() {
     let load = |text| read(text).unwrap().load(Some(10_000_000_000)).unwrap();
     assert_eq!(load(r#"{"rate": "max"}"#), None);
     let steady = load(r#"{"rate": "50%"}"#).unwrap();
-    assert_eq!((steady.len(), steady[0].from_pps as u64, steady[0].seconds), (1, 7_440_476, f64::INFINITY));
+    assert_eq!((steady.len(), steady[0].from_per_s as u64, steady[0].seconds), (1, 7_440_476, f64::INFINITY));
     let ramp = load(r#"{"stages": [{"rate": "1kpps", "to": "2kpps", "duration": "3s"}, {"rate": "5pps", "duration": "1s"}]}"#).unwrap();
-    assert_eq!(ramp[0], StageRates { from_pps: 1000.0, to_pps: 2000.0, seconds: 3.0 });
-    assert_eq!(ramp[1], StageRates { from_pps: 5.0, to_pps: 5.0, seconds: 1.0 });
+    assert_eq!(ramp[0], StageRates { from_per_s: 1000.0, to_per_s: 2000.0, seconds: 3.0 });
+    assert_eq!(ramp[1], StageRates { from_per_s: 5.0, to_per_s: 5.0, seconds: 1.0 });
 }
 
 #[test]

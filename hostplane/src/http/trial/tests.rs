@@ -76,7 +76,7 @@ fn a_trial_ends_when_it_is_stopped_or_dropped() {
 #[test]
 fn an_open_loop_has_exactly_the_requests_of_its_schedule() {
     let backend = backend();
-    let steady = vec![StageRates { from_pps: 2000.0, to_pps: 2000.0, seconds: f64::INFINITY }];
+    let steady = vec![StageRates::steady(2000.0)];
     for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
         let load = HttpLoad::Open { stages: steady.clone(), arrivals, seed: 3 };
         let spec =

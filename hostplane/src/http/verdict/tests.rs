@@ -46,8 +46,7 @@ fn outcome(counters: HttpCounters, service: &[u64], send_error: &[u64], busy_s: 
 }
 
 fn open(rate: f64) -> HttpSpec {
-    let stage =
-        linerate_traffic::profile::StageRates { from_pps: rate, to_pps: rate, seconds: f64::INFINITY };
+    let stage = linerate_traffic::profile::StageRates::steady(rate);
     let load = HttpLoad::Open { stages: vec![stage], arrivals: Arrivals::Constant, seed: 1 };
     HttpSpec { load, ..spec("http://127.0.0.1/") }
 }

@@ -68,7 +68,7 @@ impl<T: Transport> Worker<T> {
 
     /// The time of the next request of the schedule.
     fn next_due(&mut self) {
-        let next = self.schedule.as_mut().and_then(super::Schedule::next_ns);
+        let next = self.schedule.as_mut().and_then(super::WorkerSchedule::next_ns);
         let begins_ns = self.start_ns.saturating_add(self.spec.offset_ns);
         self.due_ns = next.map_or(u64::MAX, |ns| begins_ns.saturating_add(ns));
         if self.due_ns >= self.end_ns {

@@ -32,7 +32,7 @@ use self::multiplexed::Multiplexed;
 use super::counters::{HttpBlock, HttpCounters};
 use super::deadlines::Deadlines;
 use super::outcome::HttpWorker;
-use super::schedule::{Schedule, Share};
+use super::schedule::{WorkerSchedule, Share};
 use super::spec::{HttpError, HttpLoad, HttpSpec};
 use super::tally::Tally;
 use super::transport::{Rooms, Transport, WireBytes};
@@ -172,7 +172,7 @@ pub(super) struct Worker<T: Transport> {
     /// Limits of connections that the peer said it will close.
     closing: Deadlines,
     /// Of an open loop: when requests are due, those that wait, and how many may.
-    schedule: Option<Schedule>,
+    schedule: Option<WorkerSchedule>,
     due_ns: u64,
     pending: VecDeque<u64>,
     most_pending: usize,
@@ -206,7 +206,7 @@ impl<T: Transport> Worker<T> {
             HttpLoad::Closed => None,
             HttpLoad::Open { stages, arrivals, seed } => {
                 let share = Share { worker: number, workers };
-                Some(Schedule::new(stages, *arrivals, *seed, share, spec.requests))
+                Some(WorkerSchedule::new(stages, *arrivals, *seed, share, spec.requests))
             }
         };
         let expected = Expected {

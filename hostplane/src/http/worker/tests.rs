@@ -24,7 +24,7 @@ fn towards(address: SocketAddr) -> HttpSpec {
 }
 
 fn open(rate: f64, spec: HttpSpec) -> HttpSpec {
-    let stages = vec![StageRates { from_pps: rate, to_pps: rate, seconds: f64::INFINITY }];
+    let stages = vec![StageRates::steady(rate)];
     HttpSpec { load: HttpLoad::Open { stages, arrivals: Arrivals::Constant, seed: 1 }, ..spec }
 }
 
