@@ -6,7 +6,7 @@ use std::path::Path;
 use hugepage_check::cpu_limit::Throttled;
 use linerate_observe::cost::Cost;
 use linerate_observe::host::Host;
-use linerate_observe::interrupts::{Interrupts, Reader};
+use linerate_observe::interrupts::{InterruptReader, Interrupts};
 use linerate_observe::source::Series;
 use linerate_wire::host::{HostSample, KernelSample};
 use linerate_wire::host_report::HostReport;
@@ -186,7 +186,7 @@ impl HostWatch {
 fn read_interrupts(interrupts: &mut Series<Interrupts>, kernel: &mut Host) {
     let online = kernel.online();
     let mut buffer = Vec::new();
-    let read = Reader::new(Path::new("/"), None).read(&mut buffer, &online, interrupts.last().ok());
+    let read = InterruptReader::new(Path::new("/"), None).read(&mut buffer, &online, interrupts.last().ok());
     // The reading before is the base.
     let _ = interrupts.add(read);
 }

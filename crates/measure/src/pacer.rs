@@ -193,7 +193,8 @@ impl Pacer {
     /// The same, including the stretches before this one.
     #[cold]
     fn highest_rate_before(&self, from: f64, highest: f64) -> f64 {
-        let earlier = self.schedule.stretches().windows(2).take(self.at).rev().take_while(|pair| pair[1].begins > from);
+        let earlier =
+            self.schedule.stretches().windows(2).take(self.at).rev().take_while(|pair| pair[1].begins > from);
         earlier.fold(highest, |highest, pair| {
             highest.max(pair[0].rate(pair[0].begins.max(from))).max(pair[0].rate(pair[1].begins))
         })

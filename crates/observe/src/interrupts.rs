@@ -20,7 +20,7 @@ const LIST_HOLDS_NS: u64 = 10_000_000_000;
 
 /// Where counts of interrupts come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum InterruptOrigin {
     /// `/sys/kernel/irq/N/per_cpu_count`.
     Sysfs,
     /// `/proc/interrupts`.
@@ -29,7 +29,7 @@ pub enum Origin {
     Totals,
 }
 
-impl Origin {
+impl InterruptOrigin {
     /// The file, as users know it.
     pub fn path(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ pub struct Interrupt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interrupts {
     /// The source.
-    pub origin: Origin,
+    pub origin: InterruptOrigin,
     /// The interrupts.
     pub list: BTreeMap<u32, Interrupt>,
     /// Number of interrupts, those with the lowest numbers, that are not followed: there are too many.
@@ -131,7 +131,7 @@ struct SysfsIrq {
 
 /// Reader of interrupts.
 #[derive(Debug)]
-pub struct Reader {
+pub struct InterruptReader {
     root: PathBuf,
     device: Option<PathBuf>,
     /// The numbers of the device; `None`: all of the node.
@@ -145,7 +145,7 @@ pub struct Reader {
     stat: KeptFile,
 }
 
-impl Reader {
+impl InterruptReader {
     /// Reads the interrupts of the device at this address of the PCI bus, such as `0000:3b:00.0`; all of the node
     /// where there is no such device, or it has none.
     pub fn new(root: &Path, bus_address: Option<&str>) -> Self {
@@ -270,7 +270,7 @@ impl Reader {
         if list.is_empty() {
             return Err(reason);
         }
-        Ok(Interrupts { origin: Origin::Sysfs, list, left_out: self.left_out })
+        Ok(Interrupts { origin: InterruptOrigin::Sysfs, list, left_out: self.left_out })
     }
 
     fn table_counts(&mut self, buffer: &mut Vec<u8>, _online: &[u32]) -> Result<Interrupts, NotKnown> {
@@ -290,7 +290,7 @@ impl Reader {
         if list.is_empty() {
             return Err(NotKnown::Malformed { path, reason: "has none of the interrupts" });
         }
-        Ok(Interrupts { origin: Origin::Interrupts, list, left_out: 0 })
+        Ok(Interrupts { origin: InterruptOrigin::Interrupts, list, left_out: 0 })
     }
 
     fn totals_only(&mut self, buffer: &mut Vec<u8>, _online: &[u32]) -> Result<Interrupts, NotKnown> {
@@ -307,7 +307,7 @@ impl Reader {
                 reason: "counts none of the interrupts",
             });
         }
-        Ok(Interrupts { origin: Origin::Totals, list, left_out: 0 })
+        Ok(Interrupts { origin: InterruptOrigin::Totals, list, left_out: 0 })
     }
 }
 
@@ -328,8 +328,8 @@ mod tests {
         let mut buffer = Vec::new();
         write(root, "proc/stat", "cpu  1\nintr 4294967301 0 10 4294967290\n");
         write(root, "proc/interrupts", "");
-        let masked = Reader::new(root, None).read(&mut buffer, &[0, 1], None).unwrap();
-        assert_eq!(masked.origin, Origin::Totals);
+        let masked = InterruptReader::new(root, None).read(&mut buffer, &[0, 1], None).unwrap();
+        assert_eq!(masked.origin, InterruptOrigin::Totals);
         let total = |total| Interrupt { action: String::new(), cpus: Vec::new(), total };
         assert_eq!(
             masked.list,
@@ -337,19 +337,20 @@ mod tests {
             "0 is also what nobody uses"
         );
         write(root, "proc/stat", "cpu  1\nintr 4294967321 0 10 4\n");
-        let wrapped = Reader::new(root, None).read(&mut buffer, &[0, 1], Some(&masked)).unwrap();
+        let wrapped = InterruptReader::new(root, None).read(&mut buffer, &[0, 1], Some(&masked)).unwrap();
         assert_eq!(wrapped.since(&masked), [(1, total(0)), (2, total(10))].into());
 
         write(root, "proc/interrupts", " CPU0 CPU1\n 2: 15 5 PCI-MSI 0-edge eth0\n");
         write(root, "sys/bus/pci/devices/0000:01:00.0/msi_irqs/2", "msix\n");
-        let table = Reader::new(root, Some("0000:01:00.0")).read(&mut buffer, &[0, 1], None).unwrap();
-        assert_eq!((table.origin, table.list[&2].total), (Origin::Interrupts, 20));
+        let table =
+            InterruptReader::new(root, Some("0000:01:00.0")).read(&mut buffer, &[0, 1], None).unwrap();
+        assert_eq!((table.origin, table.list[&2].total), (InterruptOrigin::Interrupts, 20));
 
         write(root, "sys/kernel/irq/2/per_cpu_count", "15,9,6\n");
         write(root, "sys/kernel/irq/2/actions", "eth0\n");
-        let mut reader = Reader::new(root, None);
+        let mut reader = InterruptReader::new(root, None);
         let first = reader.read(&mut buffer, &[0, 2], None).unwrap();
-        assert_eq!(first.origin, Origin::Sysfs);
+        assert_eq!(first.origin, InterruptOrigin::Sysfs);
         assert_eq!(
             first.list[&2],
             Interrupt { action: "eth0".into(), cpus: vec![(0, 15), (2, 6)], total: 21 }
@@ -374,14 +375,14 @@ mod tests {
         };
         add(40);
         add(41);
-        let mut reader = Reader::new(root, Some("0000:01:00.0"));
-        let mut numbers = |reader: &mut Reader| {
+        let mut reader = InterruptReader::new(root, Some("0000:01:00.0"));
+        let mut numbers = |reader: &mut InterruptReader| {
             let read = reader.read(&mut buffer, &[0, 1], None);
             read.map(|read| read.list.into_keys().collect::<Vec<_>>())
         };
         assert_eq!(numbers(&mut reader), Ok(vec![40, 41]));
         // A driver that is given another number of queues. Files of sysfs end for those who have them open, too.
-        let remove = |reader: &mut Reader| {
+        let remove = |reader: &mut InterruptReader| {
             fs::remove_dir_all(root.join(device)).unwrap();
             fs::remove_dir_all(root.join("sys/kernel/irq")).unwrap();
             for irq in &mut reader.sysfs {
@@ -407,20 +408,24 @@ mod tests {
         for number in 1..=MOST_IRQS + 3 {
             write(root, &format!("sys/kernel/irq/{number}/per_cpu_count"), "1\n");
         }
-        let mut reader = Reader::new(root, None);
+        let mut reader = InterruptReader::new(root, None);
         let read = reader.read(&mut buffer, &[0], None).unwrap();
-        assert_eq!((read.origin, read.left_out, read.list.keys().next()), (Origin::Sysfs, 3, Some(&4)));
+        assert_eq!(
+            (read.origin, read.left_out, read.list.keys().next()),
+            (InterruptOrigin::Sysfs, 3, Some(&4))
+        );
         write(root, "proc/interrupts", " CPU0\n 2: 15 PCI-MSI 0-edge eth0\n");
         let read = reader.read(&mut buffer, &[0], None).unwrap();
-        assert_eq!((read.origin, read.left_out), (Origin::Interrupts, 0));
+        assert_eq!((read.origin, read.left_out), (InterruptOrigin::Interrupts, 0));
     }
 
     #[test]
     fn what_no_source_tells_has_every_reason() {
         let tree = tempfile::tempdir().unwrap();
         write(tree.path(), "sys/bus/pci/devices/0000:01:00.0/irq", "7\n");
-        let error =
-            Reader::new(tree.path(), Some("0000:01:00.0")).read(&mut Vec::new(), &[0], None).unwrap_err();
+        let error = InterruptReader::new(tree.path(), Some("0000:01:00.0"))
+            .read(&mut Vec::new(), &[0], None)
+            .unwrap_err();
         for file in ["irq/7/per_cpu_count", "proc/interrupts", "proc/stat"] {
             assert!(error.to_string().contains(file), "{error}");
         }
@@ -434,7 +439,7 @@ mod tests {
         write(root, "sys/bus/pci/devices/0000:01:00.0/msi_irqs/9", "msix\n");
         write(root, "sys/bus/pci/devices/0000:02:00.0/irq", "17\n");
         write(root, "sys/bus/pci/devices/0000:03:00.0/irq", "0\n");
-        let only = |bus_address| Reader::new(root, bus_address).only;
+        let only = |bus_address| InterruptReader::new(root, bus_address).only;
         assert_eq!(only(Some("0000:01:00.0")), Some(vec![9, 41]));
         assert_eq!(only(Some("0000:02:00.0")), Some(vec![17]));
         for none in [None, Some(""), Some("0000:03:00.0"), Some("../devices/0000:01:00.0"), Some("vmbus_7")] {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use linerate_observe::host::Host;
-use linerate_observe::interrupts::Reader;
+use linerate_observe::interrupts::InterruptReader;
 use linerate_observe::procfs::protocols::{NETSTAT, SNMP, SNMP6};
 use linerate_observe::procfs::softirqs::KINDS;
 use linerate_observe::queues::names::is_loss_of_device;
@@ -74,7 +74,7 @@ fn kernel(root: &Path) -> String {
     for (name, value) in SNMP6.iter().zip(host.snmp6.series().last().unwrap().0) {
         writeln!(text, "{name} {}", known(value)).unwrap();
     }
-    let interrupts = Reader::new(root, None).read(&mut Vec::new(), &host.online(), None).unwrap();
+    let interrupts = InterruptReader::new(root, None).read(&mut Vec::new(), &host.online(), None).unwrap();
     writeln!(text, "interrupts from {}", interrupts.origin.path()).unwrap();
     for (number, irq) in interrupts.list.iter().filter(|(_, irq)| irq.total > 0) {
         writeln!(text, "irq {number} {:?}: {} {:?}", irq.action, irq.total, irq.cpus).unwrap();

@@ -102,12 +102,7 @@ impl Schedule {
         let (mut begins, mut stretches) = (0.0f64, Vec::with_capacity(times_s.len()));
         for (event, end) in ends.enumerate() {
             let end = (end * tick_hz).max(begins + 1.0);
-            stretches.push(Stretch {
-                begins,
-                before: event as f64,
-                rate: 1.0 / (end - begins),
-                growth: 0.0,
-            });
+            stretches.push(Stretch { begins, before: event as f64, rate: 1.0 / (end - begins), growth: 0.0 });
             begins = end;
         }
         let round = Round { ticks: begins.max(1.0), events: times_s.len() as u64 };

@@ -132,7 +132,11 @@ impl KernelEngine {
         let most_per_second =
             self.check_load(&work.destination, work.arrivals, work.keep_alive, Some(work.duration_ms))?;
         let open = |rate: f64, arrivals| spec::HttpLoad::Open {
-            stages: vec![StageRates { from_per_s: rate, to_per_s: rate, seconds: work.duration_ms as f64 / 1e3 }],
+            stages: vec![StageRates {
+                from_per_s: rate,
+                to_per_s: rate,
+                seconds: work.duration_ms as f64 / 1e3,
+            }],
             arrivals,
             seed: work.seed,
         };

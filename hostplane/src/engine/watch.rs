@@ -15,7 +15,7 @@ use linerate_observe::NotKnown;
 use linerate_observe::netlink::link::{Link, index};
 use linerate_observe::procfs::interfaces::InterfaceCounters;
 use linerate_observe::queues::names::is_loss_of_device;
-use linerate_observe::queues::{DriverStatistics, QueueCounters, Queues, Reader};
+use linerate_observe::queues::{DriverStatistics, QueueCounters, QueueReader, Queues};
 use linerate_observe::source::Series;
 use linerate_tune::queues::QueueSettings;
 use linerate_tune::settings::Steering;
@@ -46,7 +46,7 @@ pub(crate) struct Watching {
 #[derive(Debug)]
 struct Device {
     name: String,
-    reader: Reader,
+    reader: QueueReader,
     queues: Series<Queues>,
     link: Link,
     counters: Series<InterfaceCounters>,
@@ -113,7 +113,7 @@ impl Device {
     /// `None` for an interface that went away.
     fn open(name: String) -> Option<Self> {
         let driver = Driver::open(&name).ok().map(|driver| Box::new(driver) as Box<dyn DriverStatistics>);
-        let reader = Reader::new(index(&name).ok()?, driver);
+        let reader = QueueReader::new(index(&name).ok()?, driver);
         let link = Link::open(&name).ok()?;
         Some(Self { name, reader, queues: Series::default(), link, counters: Series::default() })
     }
@@ -303,7 +303,7 @@ fn add(queue: &mut WatchedQueue, setting: &QueueSettings) {
 
 #[cfg(test)]
 mod tests {
-    use linerate_observe::queues::Origin;
+    use linerate_observe::queues::QueueOrigin;
 
     use super::*;
 
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn losses_of_a_device_that_are_not_known_have_a_reason() {
         let counted = |names: &[&str], values: &[u64]| Queues {
-            origin: Origin::Driver,
+            origin: QueueOrigin::Driver,
             queues: Vec::new(),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             values: values.to_vec(),

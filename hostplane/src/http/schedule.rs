@@ -104,7 +104,8 @@ mod tests {
     ) -> Vec<u64> {
         let mut times: Vec<u64> = (0..workers)
             .flat_map(|worker| {
-                let mut schedule = WorkerSchedule::new(stages, arrivals, 7, Share { worker, workers }, requests);
+                let mut schedule =
+                    WorkerSchedule::new(stages, arrivals, 7, Share { worker, workers }, requests);
                 std::iter::from_fn(move || schedule.next_ns()).take_while(|ns| *ns < (until_s * 1e9) as u64)
             })
             .collect();

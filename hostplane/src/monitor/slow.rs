@@ -5,9 +5,9 @@ use std::path::Path;
 
 use linerate_agent::host::monotonic_ns;
 use linerate_observe::host::Host;
-use linerate_observe::interrupts::{Interrupts, Reader as IrqReader};
+use linerate_observe::interrupts::{InterruptReader, Interrupts};
 use linerate_observe::procfs::protocols::{NETSTAT, SNMP, SNMP6};
-use linerate_observe::queues::{DriverStatistics, Queues, Reader as QueueReader};
+use linerate_observe::queues::{DriverStatistics, QueueReader, Queues};
 use linerate_observe::source::Series;
 
 use super::SLOW_NS;
@@ -18,7 +18,7 @@ use crate::sys::ethtool;
 #[derive(Debug)]
 pub(super) struct Slow {
     at_ns: u64,
-    irq_reader: IrqReader,
+    irq_reader: InterruptReader,
     interrupts: Series<Interrupts>,
     queue_reader: QueueReader,
     queues: Series<Queues>,
@@ -42,7 +42,7 @@ impl Slow {
         let driver = driver.map(|driver| Box::new(driver) as Box<dyn DriverStatistics>);
         Self {
             at_ns: 0,
-            irq_reader: IrqReader::new(root, bus_address.as_deref()),
+            irq_reader: InterruptReader::new(root, bus_address.as_deref()),
             interrupts: Series::default(),
             queue_reader: QueueReader::new(index, driver),
             queues: Series::default(),

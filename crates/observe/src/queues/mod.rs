@@ -5,7 +5,7 @@ mod plan;
 mod reader;
 
 pub use self::plan::Plan;
-pub use self::reader::{DriverStatistics, Reader};
+pub use self::reader::{DriverStatistics, QueueReader};
 
 use std::fmt;
 use std::sync::Arc;
@@ -151,7 +151,7 @@ impl QueueCounters {
 
 /// Where the queues' counters come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum QueueOrigin {
     /// The kernel's queue statistics (netlink).
     Kernel,
     /// The driver's own statistics (`ethtool -S`).
@@ -160,7 +160,7 @@ pub enum Origin {
     Both,
 }
 
-impl Origin {
+impl QueueOrigin {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -175,7 +175,7 @@ impl Origin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queues {
     /// The source.
-    pub origin: Origin,
+    pub origin: QueueOrigin,
     /// The queues, receiving ones first.
     pub queues: Vec<QueueCounters>,
     /// Names of the driver's other statistics.

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Origin, Plan, QueueCounters, Queues};
+use super::{Plan, QueueCounters, QueueOrigin, Queues};
 use crate::NotKnown;
 use crate::cost::monotonic_ns;
 use crate::netlink::queue_stats::QueueStats;
@@ -27,7 +27,7 @@ pub trait DriverStatistics {
 }
 
 /// Reads the counters of an interface's queues.
-pub struct Reader {
+pub struct QueueReader {
     kernel: Result<QueueStats, NotKnown>,
     driver: Option<Box<dyn DriverStatistics>>,
     plan: Option<Plan>,
@@ -38,16 +38,16 @@ pub struct Reader {
     before: Vec<u64>,
 }
 
-impl std::fmt::Debug for Reader {
+impl std::fmt::Debug for QueueReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader")
+        f.debug_struct("QueueReader")
             .field("kernel", &self.kernel)
             .field("plan", &self.plan)
             .finish_non_exhaustive()
     }
 }
 
-impl Reader {
+impl QueueReader {
     /// A reader for the interface with this index, and its driver's statistics.
     pub fn new(interface: u32, driver: Option<Box<dyn DriverStatistics>>) -> Self {
         let kernel = QueueStats::open(interface)
@@ -74,12 +74,12 @@ impl Reader {
             Err(_) => Arc::new([]),
         };
         let origin = match (of_kernel.is_empty(), queues.is_empty()) {
-            (false, true) => Origin::Kernel,
-            (true, false) => Origin::Driver,
-            (false, false) => Origin::Both,
+            (false, true) => QueueOrigin::Kernel,
+            (true, false) => QueueOrigin::Driver,
+            (false, false) => QueueOrigin::Both,
             (true, true) if values.is_empty() => return Err(nothing(kernel.err(), driver.err())),
             // What the driver counts for the whole device.
-            (true, true) => Origin::Driver,
+            (true, true) => QueueOrigin::Driver,
         };
         for queue in &mut of_kernel {
             let same =
@@ -165,7 +165,7 @@ mod tests {
         let set = |names: &[&'static str], values: &[u64]| {
             *driver.borrow_mut() = Driver { names: names.to_vec(), values: values.to_vec() };
         };
-        let mut reader = Reader::new(LOOPBACK, Some(Box::new(Fake(Rc::clone(&driver)))));
+        let mut reader = QueueReader::new(LOOPBACK, Some(Box::new(Fake(Rc::clone(&driver)))));
         set(&["rx0_packets", "link_up"], &[5, 1]);
         let one = reader.read().unwrap();
         assert_eq!((one.queues.len(), one.queues[0].packets, one.values.as_slice()), (1, Some(5), &[1][..]));
@@ -190,18 +190,18 @@ mod tests {
     #[test]
     fn statistics_of_the_device_are_read_without_queues() {
         let driver = Driver { names: vec!["rx_missed_errors", "rx_packets"], values: vec![3, 9] };
-        let mut reader = Reader::new(LOOPBACK, Some(Box::new(Fake(Rc::new(RefCell::new(driver))))));
+        let mut reader = QueueReader::new(LOOPBACK, Some(Box::new(Fake(Rc::new(RefCell::new(driver))))));
         let read = reader.read().unwrap();
         assert_eq!(
             (read.origin, read.queues.len(), read.values.as_slice()),
-            (Origin::Driver, 0, &[3, 9][..])
+            (QueueOrigin::Driver, 0, &[3, 9][..])
         );
         assert_eq!(read.names.first().map(String::as_str), Some("rx_missed_errors"));
     }
 
     #[test]
     fn without_any_source_both_reasons_are_told() {
-        let error = Reader::new(LOOPBACK, None).read().unwrap_err().to_string();
+        let error = QueueReader::new(LOOPBACK, None).read().unwrap_err().to_string();
         assert!(error.contains("netdev qstats") && error.contains("ethtool -S"), "{error}");
     }
 

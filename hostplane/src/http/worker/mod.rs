@@ -32,7 +32,7 @@ use self::multiplexed::Multiplexed;
 use super::counters::{HttpBlock, HttpCounters};
 use super::deadlines::Deadlines;
 use super::outcome::HttpWorker;
-use super::schedule::{WorkerSchedule, Share};
+use super::schedule::{Share, WorkerSchedule};
 use super::spec::{HttpError, HttpLoad, HttpSpec};
 use super::tally::Tally;
 use super::transport::{Rooms, Transport, WireBytes};
