@@ -11,15 +11,15 @@ use crate::profile::library::Entry;
 use linerate_experiment::direction::Direction;
 use linerate_experiment::plan::PlanView;
 use linerate_report::search;
-use linerate_results::figures::table::Figure;
+use linerate_results::figures::table::FrameFigure;
 use linerate_results::store::Listed;
 use linerate_results::summary::{Aggregate, Summary, TrialSummary};
 
 /// Mark before an offered load that missed the intended one.
 const MISSED: &str = "! ";
 
-const P50: &Figure = Figure::named("latency_p50");
-const P99: &Figure = Figure::named("latency_p99");
+const P50: &FrameFigure = FrameFigure::named("latency_p50");
+const P99: &FrameFigure = FrameFigure::named("latency_p99");
 
 /// A number with a noun.
 pub(super) fn count(number: usize, thing: &str) -> String {

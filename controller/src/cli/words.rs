@@ -1,6 +1,6 @@
 //! Formatting of numbers and findings, the same in tables and progress lines.
 
-use linerate_results::figures::table::{Figure, Unit};
+use linerate_results::figures::table::{FrameFigure, FrameUnit};
 use linerate_results::summary::TrialSummary;
 
 /// A load in millions of packets per second.
@@ -14,29 +14,29 @@ pub(super) fn microseconds(ns: f64) -> String {
 }
 
 /// A value of a figure, without unit.
-pub(super) fn of_unit(unit: Unit, value: f64) -> String {
+pub(super) fn of_unit(unit: FrameUnit, value: f64) -> String {
     match unit {
-        Unit::PacketsPerSecond => mpps(value),
-        Unit::Share => format!("{:.4}", 100.0 * value),
-        Unit::Nanoseconds => microseconds(value),
-        Unit::Number | Unit::Packets | Unit::Seconds => value.to_string(),
+        FrameUnit::PacketsPerSecond => mpps(value),
+        FrameUnit::Share => format!("{:.4}", 100.0 * value),
+        FrameUnit::Nanoseconds => microseconds(value),
+        FrameUnit::Number | FrameUnit::Packets | FrameUnit::Seconds => value.to_string(),
     }
 }
 
 /// Unit of the values that [`of_unit`] prints.
-pub(super) fn unit(unit: Unit) -> &'static str {
+pub(super) fn unit(unit: FrameUnit) -> &'static str {
     match unit {
-        Unit::PacketsPerSecond => "Mpps",
-        Unit::Share => "%",
-        Unit::Nanoseconds => "µs",
-        Unit::Seconds => "s",
-        Unit::Packets => "packets",
-        Unit::Number => "",
+        FrameUnit::PacketsPerSecond => "Mpps",
+        FrameUnit::Share => "%",
+        FrameUnit::Nanoseconds => "µs",
+        FrameUnit::Seconds => "s",
+        FrameUnit::Packets => "packets",
+        FrameUnit::Number => "",
     }
 }
 
 /// A figure of a trial, without unit.
-pub(super) fn figure(figure: &Figure, trial: &TrialSummary) -> String {
+pub(super) fn figure(figure: &FrameFigure, trial: &TrialSummary) -> String {
     (figure.of)(trial).map_or("-".to_owned(), |value| of_unit(figure.unit, value))
 }
 

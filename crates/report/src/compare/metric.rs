@@ -7,9 +7,9 @@ use std::sync::{Arc, LazyLock};
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
-use linerate_results::figures::table::{Compared, FIGURES, Figure, Unit as FrameUnit};
+use linerate_results::figures::table::{ComparisonRule, FIGURES, FrameFigure, FrameUnit};
 use linerate_results::http::{HTTP_FIGURES, HttpTrialSummary};
-use linerate_results::streams::{Figure as NamedFigure, STREAMS_FIGURES, StreamsTrialSummary, StreamsUnit};
+use linerate_results::streams::{Figure, STREAMS_FIGURES, StreamsTrialSummary, StreamsUnit};
 use linerate_results::summary::{GoalSummary, TrialSummary};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
@@ -18,8 +18,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// End of the names of what searches found: `ndr_pps`.
 const OF_GOAL: &str = "_pps";
 
-type StreamsFigure = NamedFigure<StreamsTrialSummary>;
-type HttpFigure = NamedFigure<HttpTrialSummary>;
+type StreamsFigure = Figure<StreamsTrialSummary>;
+type HttpFigure = Figure<HttpTrialSummary>;
 
 /// Unit of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Metric {
     /// # Panics
     /// Outside of constants, when no figure of this name is compared.
     pub const fn named(name: &str) -> Self {
-        let place = Figure::place(name);
+        let place = FrameFigure::place(name);
         assert!(FIGURES[place].compared.is_some(), "this figure is not compared");
         Self::Figure(place)
     }
@@ -158,7 +158,7 @@ impl Metric {
     }
 
     /// The figure of a trial of frames; `None` for those of streams alone, and for what a search found.
-    pub fn figure(&self) -> Option<&'static Figure> {
+    pub fn figure(&self) -> Option<&'static FrameFigure> {
         match self {
             Metric::Figure(place) => FIGURES.get(*place),
             Metric::Streams(_) | Metric::Http(_) | Metric::Goal(_) => None,
@@ -217,8 +217,8 @@ impl Metric {
 
     /// Its value in a trial; `None` when the trial has none, such as a delay without a common clock.
     pub(super) fn of(&self, trial: &TrialSummary) -> Option<Measured> {
-        let Figure { of, compared, .. } = self.figure()?;
-        let (value, Compared { resolution, .. }) = (of(trial)?, compared.as_ref()?);
+        let FrameFigure { of, compared, .. } = self.figure()?;
+        let (value, ComparisonRule { resolution, .. }) = (of(trial)?, compared.as_ref()?);
         let measured = Measured { value, resolution: resolution(trial, value) };
         Some(measured).filter(|measured| measured.value.is_finite() && measured.resolution.is_finite())
     }

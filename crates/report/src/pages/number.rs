@@ -1,6 +1,6 @@
 //! Formatting of numbers, the same in every format.
 
-use linerate_results::figures::table::{Figure, Unit};
+use linerate_results::figures::table::{FrameFigure, FrameUnit};
 use linerate_results::summary::TrialSummary;
 
 /// A whole number in groups of three digits: `14,880,952`.
@@ -24,28 +24,28 @@ pub(crate) fn mean_microseconds(ns: f64) -> String {
 }
 
 /// A value of a figure, without unit.
-pub(crate) fn of_unit(unit: Unit, value: f64) -> String {
+pub(crate) fn of_unit(unit: FrameUnit, value: f64) -> String {
     match unit {
-        Unit::PacketsPerSecond => mpps(value),
-        Unit::Share => percent(value),
-        Unit::Nanoseconds => mean_microseconds(value),
-        Unit::Number | Unit::Packets | Unit::Seconds => short(value),
+        FrameUnit::PacketsPerSecond => mpps(value),
+        FrameUnit::Share => percent(value),
+        FrameUnit::Nanoseconds => mean_microseconds(value),
+        FrameUnit::Number | FrameUnit::Packets | FrameUnit::Seconds => short(value),
     }
 }
 
 /// A figure of a trial, without unit.
-pub(crate) fn figure(figure: &Figure, trial: &TrialSummary) -> String {
+pub(crate) fn figure(figure: &FrameFigure, trial: &TrialSummary) -> String {
     (figure.of)(trial).map_or("-".to_owned(), |value| of_unit(figure.unit, value))
 }
 
 /// Heading of a figure, with the unit of the values that [`of_unit`] prints.
-pub(crate) fn heading(figure: &Figure) -> String {
+pub(crate) fn heading(figure: &FrameFigure) -> String {
     let unit = match figure.unit {
-        Unit::PacketsPerSecond => " Mpps",
-        Unit::Share => " %",
-        Unit::Nanoseconds => " µs",
-        Unit::Seconds => " s",
-        Unit::Number | Unit::Packets => "",
+        FrameUnit::PacketsPerSecond => " Mpps",
+        FrameUnit::Share => " %",
+        FrameUnit::Nanoseconds => " µs",
+        FrameUnit::Seconds => " s",
+        FrameUnit::Number | FrameUnit::Packets => "",
     };
     format!("{}{unit}", figure.heading)
 }

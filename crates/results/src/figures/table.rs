@@ -4,15 +4,15 @@ use linerate_wire::report::LatencySummary;
 
 use crate::summary::TrialSummary;
 
-/// A figure of a trial.
+/// A figure of a trial of frames.
 #[derive(Debug)]
-pub struct Figure {
+pub struct FrameFigure {
     /// Its name in commands, files and workbooks.
     pub name: &'static str,
     /// Its heading in tables, without unit.
     pub heading: &'static str,
     /// Unit of its values.
-    pub unit: Unit,
+    pub unit: FrameUnit,
     /// Description for help texts, without full stop.
     pub help: &'static str,
     /// Its value in a trial; `None` when the trial has none, such as a delay without a common clock.
@@ -20,12 +20,12 @@ pub struct Figure {
     /// True when workbooks have a column of it.
     pub is_column: bool,
     /// How it is compared; `None` where it is not.
-    pub compared: Option<Compared>,
+    pub compared: Option<ComparisonRule>,
 }
 
-/// Unit of a figure.
+/// Unit of a figure of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub enum FrameUnit {
     /// A plain number; the heading names what is counted.
     Number,
     /// Packets.
@@ -42,7 +42,7 @@ pub enum Unit {
 
 /// How a figure is compared.
 #[derive(Debug, Clone, Copy)]
-pub struct Compared {
+pub struct ComparisonRule {
     /// True when a larger value is better.
     pub more_is_better: bool,
     /// Smallest difference that the measurement of this value resolves.
@@ -50,10 +50,12 @@ pub struct Compared {
 }
 
 /// All figures, in the order of workbooks and comparisons.
-pub const FIGURES: &[Figure] = &[
-    figure("repeat", "repeat", Unit::Number, "Which time the profile was run", |t| Some(t.repeat.into()))
-        .column(),
-    figure("flows", "flows", Unit::Number, "Flows of the profile", |t| Some(t.flows.into())).column(),
+pub const FIGURES: &[FrameFigure] = &[
+    figure("repeat", "repeat", FrameUnit::Number, "Which time the profile was run", |t| {
+        Some(t.repeat.into())
+    })
+    .column(),
+    figure("flows", "flows", FrameUnit::Number, "Flows of the profile", |t| Some(t.flows.into())).column(),
     rate("intended_pps", "intended", "Intended packets per second", |t| t.intended_pps).column(),
     rate("offered_pps", "offered", "Packets per second that the transmitting port accepted", |t| {
         Some(t.offered_pps)
@@ -88,7 +90,7 @@ pub const FIGURES: &[Figure] = &[
         |t| ratio(t.reordering.packets, t.received_packets),
     )
     .less_is_better(|t, _| 1.0 / t.received_packets as f64),
-    figure("duration_s", "duration", Unit::Seconds, "Time of sending", |t| Some(t.duration_s)).column(),
+    figure("duration_s", "duration", FrameUnit::Seconds, "Time of sending", |t| Some(t.duration_s)).column(),
     time(
         "latency_mean",
         "mean",
@@ -154,31 +156,31 @@ type Value = fn(&TrialSummary) -> Option<f64>;
 const fn figure(
     name: &'static str,
     heading: &'static str,
-    unit: Unit,
+    unit: FrameUnit,
     help: &'static str,
     of: Value,
-) -> Figure {
-    Figure { name, heading, unit, help, of, is_column: false, compared: None }
+) -> FrameFigure {
+    FrameFigure { name, heading, unit, help, of, is_column: false, compared: None }
 }
 
-const fn rate(name: &'static str, heading: &'static str, help: &'static str, of: Value) -> Figure {
-    figure(name, heading, Unit::PacketsPerSecond, help, of)
+const fn rate(name: &'static str, heading: &'static str, help: &'static str, of: Value) -> FrameFigure {
+    figure(name, heading, FrameUnit::PacketsPerSecond, help, of)
 }
 
-const fn share(name: &'static str, heading: &'static str, help: &'static str, of: Value) -> Figure {
-    figure(name, heading, Unit::Share, help, of)
+const fn share(name: &'static str, heading: &'static str, help: &'static str, of: Value) -> FrameFigure {
+    figure(name, heading, FrameUnit::Share, help, of)
 }
 
-const fn time(name: &'static str, heading: &'static str, help: &'static str, of: Value) -> Figure {
-    figure(name, heading, Unit::Nanoseconds, help, of)
+const fn time(name: &'static str, heading: &'static str, help: &'static str, of: Value) -> FrameFigure {
+    figure(name, heading, FrameUnit::Nanoseconds, help, of)
 }
 
 /// Packets, with a column in workbooks.
-const fn packets(name: &'static str, heading: &'static str, help: &'static str, of: Value) -> Figure {
-    figure(name, heading, Unit::Packets, help, of).column()
+const fn packets(name: &'static str, heading: &'static str, help: &'static str, of: Value) -> FrameFigure {
+    figure(name, heading, FrameUnit::Packets, help, of).column()
 }
 
-impl Figure {
+impl FrameFigure {
     /// The same with a column in workbooks.
     const fn column(self) -> Self {
         Self { is_column: true, ..self }
@@ -186,12 +188,12 @@ impl Figure {
 
     /// The same compared, larger values being better.
     const fn more_is_better(self, resolution: fn(&TrialSummary, f64) -> f64) -> Self {
-        Self { compared: Some(Compared { more_is_better: true, resolution }), ..self }
+        Self { compared: Some(ComparisonRule { more_is_better: true, resolution }), ..self }
     }
 
     /// The same compared, smaller values being better.
     const fn less_is_better(self, resolution: fn(&TrialSummary, f64) -> f64) -> Self {
-        Self { compared: Some(Compared { more_is_better: false, resolution }), ..self }
+        Self { compared: Some(ComparisonRule { more_is_better: false, resolution }), ..self }
     }
 
     /// The figure with this name. For constants: a wrong name does not compile.
@@ -265,9 +267,9 @@ mod tests {
         let names: BTreeSet<&str> = FIGURES.iter().map(|figure| figure.name).collect();
         assert_eq!(names.len(), FIGURES.len());
         for (index, figure) in FIGURES.iter().enumerate() {
-            assert_eq!(Figure::place(figure.name), index);
+            assert_eq!(FrameFigure::place(figure.name), index);
             assert!(!figure.help.ends_with('.') && !figure.heading.is_empty(), "{figure:?}");
         }
-        assert_eq!(Figure::place("latency"), FIGURES.len());
+        assert_eq!(FrameFigure::place("latency"), FIGURES.len());
     }
 }

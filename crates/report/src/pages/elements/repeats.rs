@@ -4,15 +4,15 @@ use super::super::model::{Block, Cell, Column, Row, Section, Table};
 use super::super::number::{heading, of_unit, things};
 use super::super::source::Source;
 use crate::compare::{Metric, group};
-use linerate_results::figures::table::{Figure, Unit};
+use linerate_results::figures::table::{FrameFigure, FrameUnit};
 use linerate_results::summary::TrialSummary;
 
 const CONFIDENCE: f64 = 0.95;
-const METRICS: [(Metric, &Figure); 4] = [
-    (Metric::named("offered_pps"), Figure::named("offered_pps")),
-    (Metric::named("received_pps"), Figure::named("received_pps")),
-    (Metric::named("lost_ratio"), Figure::named("lost_ratio")),
-    (Metric::named("latency_p99"), Figure::named("latency_p99")),
+const METRICS: [(Metric, &FrameFigure); 4] = [
+    (Metric::named("offered_pps"), FrameFigure::named("offered_pps")),
+    (Metric::named("received_pps"), FrameFigure::named("received_pps")),
+    (Metric::named("lost_ratio"), FrameFigure::named("lost_ratio")),
+    (Metric::named("latency_p99"), FrameFigure::named("latency_p99")),
 ];
 
 pub(super) fn section(source: &Source) -> Option<Section> {
@@ -41,7 +41,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     ];
     let metrics = METRICS.map(|(metric, figure)| {
         let title = heading(figure);
-        let is_delay = figure.unit == Unit::Nanoseconds;
+        let is_delay = figure.unit == FrameUnit::Nanoseconds;
         (metric, figure.unit, if is_delay { format!("{} {title}", source.delay_name()) } else { title })
     });
     let rows: Vec<Row> = repeated.iter().flat_map(|trials| rows(trials, &metrics)).collect();
@@ -52,16 +52,16 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     Some(Section { id: "repeats", title: "Repeats", blocks: vec![Block::Table(table), Block::Text(text)] })
 }
 
-fn rows(trials: &[&TrialSummary], metrics: &[(Metric, Unit, String)]) -> Vec<Row> {
+fn rows(trials: &[&TrialSummary], metrics: &[(Metric, FrameUnit, String)]) -> Vec<Row> {
     let TrialSummary { profile, pair, .. } = trials[0];
-    let row = |(metric, unit, title): &(Metric, Unit, String)| {
+    let row = |(metric, unit, title): &(Metric, FrameUnit, String)| {
         let group = group(trials, metric)?;
         let interval = group.interval(CONFIDENCE);
         let show = |value: Option<f64>| -> Cell {
             value.map_or("-".to_owned(), |value| of_unit(*unit, value)).into()
         };
         // The interval is cut at 0, and for shares at 1.
-        let most = if *unit == Unit::Share { 1.0 } else { f64::INFINITY };
+        let most = if *unit == FrameUnit::Share { 1.0 } else { f64::INFINITY };
         let lower = interval.map(|interval| interval.lower.max(0.0));
         let upper = interval.map(|interval| interval.upper.min(most));
         Some(Row {

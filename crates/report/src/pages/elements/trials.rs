@@ -3,14 +3,14 @@
 use super::super::model::{Block, Cell, Column, Row, Section, Table, Tone};
 use super::super::number::{count, figure, heading, mpps, percent, things};
 use super::super::source::{Source, Trial, tone};
-use linerate_results::figures::table::Figure;
+use linerate_results::figures::table::FrameFigure;
 
 /// Delays of a trial and the keys of their columns.
-const DELAYS: [(&str, &Figure); 4] = [
-    ("p50", Figure::named("latency_p50")),
-    ("p99", Figure::named("latency_p99")),
-    ("p999", Figure::named("latency_p999")),
-    ("max", Figure::named("latency_max")),
+const DELAYS: [(&str, &FrameFigure); 4] = [
+    ("p50", FrameFigure::named("latency_p50")),
+    ("p99", FrameFigure::named("latency_p99")),
+    ("p999", FrameFigure::named("latency_p999")),
+    ("max", FrameFigure::named("latency_max")),
 ];
 
 pub(super) fn section(source: &Source) -> Option<Section> {

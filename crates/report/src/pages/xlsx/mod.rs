@@ -13,7 +13,7 @@ use crate::export::search;
 use crate::pages::model::Report;
 use crate::pages::number::short;
 use crate::search::{found, label};
-use linerate_results::figures::table::{FIGURES, Figure};
+use linerate_results::figures::table::{FIGURES, FrameFigure};
 use linerate_results::summary::{Summary, TrialSummary};
 
 /// The workbook cannot be written.
@@ -155,7 +155,7 @@ fn unknown_line_rate() -> String {
 }
 
 fn trials(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
-    let figures: Vec<&Figure> = FIGURES.iter().filter(|figure| figure.is_column).collect();
+    let figures: Vec<&FrameFigure> = FIGURES.iter().filter(|figure| figure.is_column).collect();
     let bold = Format::new().set_bold();
     sheet.set_name("Trials")?.set_freeze_panes(1, 0)?;
     let titles = ["profile", "pair", "frame_size", "verdict"]
