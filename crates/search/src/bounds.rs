@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::PPB;
-use crate::classify::{Criterion, LoadClass, classify};
+use crate::classify::{GoalCriterion, LoadClass, classify};
 use crate::measurement::{Loss, Measurement};
 
 /// Trials in a row at a load that are repeated because the tester did not offer or receive it, although it can.
@@ -113,7 +113,7 @@ impl Trials {
     }
 
     /// The bounds. Lower bounds above an upper bound are ignored.
-    pub fn bounds(&self, criterion: &Criterion) -> Bounds {
+    pub fn bounds(&self, criterion: &GoalCriterion) -> Bounds {
         let mut bounds = Bounds::default();
         for (load, trials) in self.loads() {
             match classify(trials, criterion) {
@@ -137,7 +137,7 @@ pub fn is_narrow(lower_pps: u64, upper_pps: u64, width_ppb: u64) -> bool {
 
 /// The loss that the conditional throughput subtracts: the full-length trials are taken by rising loss until
 /// they fill the share of the time that must have low loss. All is lost when they do not.
-pub fn quantile_loss(trials: &[Measurement], criterion: &Criterion) -> Loss {
+pub fn quantile_loss(trials: &[Measurement], criterion: &GoalCriterion) -> Loss {
     let mut full: Vec<&Measurement> =
         trials.iter().filter(|trial| trial.duration_ns >= criterion.full_ns).collect();
     full.sort_by(|one, other| one.selection_loss().compare(other.selection_loss()));
@@ -154,7 +154,7 @@ pub fn quantile_loss(trials: &[Measurement], criterion: &Criterion) -> Loss {
 }
 
 /// Conditional throughput at a load, in packets per second.
-pub fn conditional_throughput_pps(load_pps: u64, trials: &[Measurement], criterion: &Criterion) -> f64 {
+pub fn conditional_throughput_pps(load_pps: u64, trials: &[Measurement], criterion: &GoalCriterion) -> f64 {
     let Loss { lost, all } = quantile_loss(trials, criterion);
     if all == 0 {
         return load_pps as f64;

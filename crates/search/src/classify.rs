@@ -7,7 +7,7 @@ use crate::measurement::Measurement;
 
 /// What decides whether a load meets a goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Criterion {
+pub struct GoalCriterion {
     /// A trial with more loss is a high-loss trial; parts per billion.
     pub loss_ppb: u64,
     /// Share of the time that may have high loss; parts per billion.
@@ -47,7 +47,7 @@ impl Times {
     /// Sums the trials at a load; `is_high` says which have high loss.
     pub fn of<'m>(
         trials: impl IntoIterator<Item = &'m Measurement>,
-        criterion: &Criterion,
+        criterion: &GoalCriterion,
         is_high: impl Fn(&Measurement) -> bool,
     ) -> Self {
         let mut times = Self::default();
@@ -65,7 +65,7 @@ impl Times {
 
     /// The class of the load. Short trials with low loss only cancel short trials with high loss; equality
     /// decides.
-    pub fn classify(&self, criterion: &Criterion) -> LoadClass {
+    pub fn classify(&self, criterion: &GoalCriterion) -> LoadClass {
         let (exceed, one) = (u128::from(criterion.exceed_ppb), u128::from(PPB));
         let rest = one - exceed;
         // All times are multiplied by `rest`, so that no division rounds.
@@ -84,7 +84,10 @@ impl Times {
 }
 
 /// The class of a load by all trials at it.
-pub fn classify<'m>(trials: impl IntoIterator<Item = &'m Measurement>, criterion: &Criterion) -> LoadClass {
+pub fn classify<'m>(
+    trials: impl IntoIterator<Item = &'m Measurement>,
+    criterion: &GoalCriterion,
+) -> LoadClass {
     Times::of(trials, criterion, |trial| trial.is_high_loss(criterion.loss_ppb)).classify(criterion)
 }
 
@@ -92,7 +95,7 @@ pub fn classify<'m>(trials: impl IntoIterator<Item = &'m Measurement>, criterion
 /// receiver dropped, do not count.
 pub fn is_witnessed_upper<'m>(
     trials: impl IntoIterator<Item = &'m Measurement>,
-    criterion: &Criterion,
+    criterion: &GoalCriterion,
 ) -> bool {
     Times::of(trials, criterion, |trial| trial.is_witnessed(criterion.loss_ppb)).classify(criterion)
         == LoadClass::Upper

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{Bounds, Trials, conditional_throughput_pps, is_narrow};
-use crate::classify::{Criterion, is_witnessed_upper};
+use crate::classify::{GoalCriterion, is_witnessed_upper};
 use crate::goal::Goal;
 use crate::measurement::{Measurement, TesterLimit};
 
@@ -105,8 +105,8 @@ impl GoalConclusion {
 
 impl Goal {
     /// What decides a load for the goal.
-    pub fn criterion(&self) -> Criterion {
-        Criterion {
+    pub fn criterion(&self) -> GoalCriterion {
+        GoalCriterion {
             loss_ppb: self.loss_ppb,
             exceed_ppb: self.exceed_ppb,
             full_ns: self.final_duration_ns,
@@ -117,7 +117,7 @@ impl Goal {
 
 /// The part of the tester that limited the lowest load above `lower_pps` with high loss, when none of that was the
 /// path's.
-fn limit_above(trials: &Trials, lower_pps: Option<u64>, criterion: &Criterion) -> Option<TesterLimit> {
+fn limit_above(trials: &Trials, lower_pps: Option<u64>, criterion: &GoalCriterion) -> Option<TesterLimit> {
     let high = |trial: &&Measurement| trial.is_high_loss(criterion.loss_ppb);
     let (load, at_load) = trials.loads().find(|(load, trials)| {
         lower_pps.is_none_or(|lower| *load > lower) && trials.iter().any(|trial| high(&trial))
@@ -127,7 +127,7 @@ fn limit_above(trials: &Trials, lower_pps: Option<u64>, criterion: &Criterion) -
 }
 
 /// The part of the tester that limited most of the trials at a load.
-fn tester_limit(trials: &Trials, load_pps: u64, criterion: &Criterion) -> Option<TesterLimit> {
+fn tester_limit(trials: &Trials, load_pps: u64, criterion: &GoalCriterion) -> Option<TesterLimit> {
     let limits = trials
         .at(load_pps)
         .iter()

@@ -1,7 +1,7 @@
 //! Targets of a goal: the goal itself, preceded by coarser ones, so that the search comes near with little
 //! measuring and then measures longer.
 
-use crate::classify::Criterion;
+use crate::classify::GoalCriterion;
 use crate::goal::Goal;
 use crate::grid::Grid;
 
@@ -9,7 +9,7 @@ use crate::grid::Grid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target {
     /// What decides a load.
-    pub(crate) criterion: Criterion,
+    pub(crate) criterion: GoalCriterion,
     /// The bounds are close enough at this distance, in steps of the grid.
     pub(crate) width: usize,
     /// Intended duration of its trials, in nanoseconds.
@@ -27,7 +27,7 @@ pub(crate) fn targets(goal: &Goal, grid: &Grid) -> Vec<Target> {
             // A trial that is shorter than the goal's decides alone; the rest of a millisecond must not ask for two.
             let sum_ns = if trial_ns < goal.final_duration_ns { trial_ns } else { sum_ns };
             Target {
-                criterion: Criterion {
+                criterion: GoalCriterion {
                     loss_ppb: goal.loss_ppb,
                     exceed_ppb: goal.exceed_ppb,
                     full_ns: trial_ns,

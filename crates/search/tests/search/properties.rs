@@ -1,6 +1,6 @@
 //! What holds for a search on any system, friendly or not.
 
-use linerate_search::classify::{Criterion, LoadClass, classify};
+use linerate_search::classify::{GoalCriterion, LoadClass, classify};
 use linerate_search::simulate::run;
 use linerate_search::{Goal, Measurement, Next, PPB, Request, Search, SearchSpec};
 
@@ -136,7 +136,7 @@ fn more_loss_never_makes_a_load_better() {
     };
     let mut random = Random(3);
     for _ in 0..2_000 {
-        let criterion = Criterion {
+        let criterion = GoalCriterion {
             loss_ppb: random.below(PPB / 50),
             exceed_ppb: random.below(PPB),
             full_ns: PPB * (1 + random.below(3)),

@@ -1,7 +1,7 @@
 //! Classification, bounds and conditional throughput against the vectors in `vectors/`.
 
 use linerate_search::bounds::{Trials, conditional_throughput_pps, is_narrow, quantile_loss};
-use linerate_search::classify::{Criterion, LoadClass, Times, classify};
+use linerate_search::classify::{GoalCriterion, LoadClass, Times, classify};
 use linerate_search::{Measurement, PPB};
 use serde::Deserialize;
 
@@ -17,8 +17,8 @@ struct Goal {
 }
 
 impl Goal {
-    fn criterion(&self) -> Criterion {
-        Criterion {
+    fn criterion(&self) -> GoalCriterion {
+        GoalCriterion {
             loss_ppb: (self.loss * PPB as f64).round() as u64,
             exceed_ppb: (self.exceed * PPB as f64).round() as u64,
             full_ns: self.final_s * PPB,
@@ -135,7 +135,7 @@ fn bounds_and_throughput_are_those_of_the_vectors() {
     }
     for case in &results.relevant_bounds {
         // One trial decides the class.
-        let criterion = Criterion { loss_ppb: 0, exceed_ppb: 0, full_ns: PPB, sum_ns: PPB };
+        let criterion = GoalCriterion { loss_ppb: 0, exceed_ppb: 0, full_ns: PPB, sum_ns: PPB };
         let mut trials = Trials::default();
         for (load_pps, class) in &case.loads {
             let (duration_ns, lost) = match class {
