@@ -8,7 +8,7 @@ use std::path::Path;
 
 use linerate_wire::counters::PortCounters;
 
-use super::{Problem, Reason, Verdict, fewest_samples, flows, http, search, streams};
+use super::{Problem, Reason, Validation, fewest_samples, flows, http, search, streams};
 use crate::store::checksum::FileSum;
 use crate::store::error::at;
 use crate::store::manifest::{MANIFEST_FILE, Manifest, files};
@@ -18,7 +18,7 @@ use crate::store::{DOCUMENT_FILE, SUMMARY_FILE, StoreError, read_json, read_text
 use crate::summary::{Status, Summary, TrialSummary};
 use linerate_experiment::{Experiment, Overrides};
 
-pub(super) fn check(directory: &Path, samples: Option<u64>) -> Result<Verdict, StoreError> {
+pub(super) fn check(directory: &Path, samples: Option<u64>) -> Result<Validation, StoreError> {
     fs::read_dir(directory).map_err(at("read", directory))?;
     let mut checker = Checker {
         directory,
@@ -39,7 +39,7 @@ pub(super) fn check(directory: &Path, samples: Option<u64>) -> Result<Verdict, S
     if let Some(summary) = summary {
         checker.summary(&summary, samples);
     }
-    Ok(Verdict::new(directory, checker.there.len(), checker.problems))
+    Ok(Validation::new(directory, checker.there.len(), checker.problems))
 }
 
 pub(super) struct Checker<'d> {

@@ -9,7 +9,7 @@ use npyz::NpyFile;
 use serde::Serialize;
 use zip::ZipArchive;
 
-use super::{Problem, Reason, TIME_KEY, Verdict};
+use super::{Problem, Reason, TIME_KEY, Validation};
 use crate::store::StoreError;
 use crate::store::error::at;
 
@@ -89,7 +89,7 @@ pub(super) fn npz_files(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     Ok(found)
 }
 
-pub(super) fn check(directory: &Path, samples: u64) -> Result<Verdict, StoreError> {
+pub(super) fn check(directory: &Path, samples: u64) -> Result<Validation, StoreError> {
     let files = npz_files(directory)?;
     let mut problems = Vec::new();
     if files.is_empty() {
@@ -100,7 +100,7 @@ pub(super) fn check(directory: &Path, samples: u64) -> Result<Verdict, StoreErro
         let found = inspect(file, samples);
         problems.extend(found.into_iter().map(|(reason, detail)| Problem::new(path.clone(), reason, detail)));
     }
-    Ok(Verdict::new(directory, files.len(), problems))
+    Ok(Validation::new(directory, files.len(), problems))
 }
 
 type Found = Vec<(Reason, String)>;

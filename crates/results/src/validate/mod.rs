@@ -104,7 +104,7 @@ impl Problem {
 
 /// Result of the validation of one experiment, or of one directory of an older kit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub struct Validation {
     /// The experiment or directory.
     pub target: PathBuf,
     /// True when there are no problems.
@@ -115,7 +115,7 @@ pub struct Verdict {
     pub problems: Vec<Problem>,
 }
 
-impl Verdict {
+impl Validation {
     fn new(target: &Path, files: usize, mut problems: Vec<Problem>) -> Self {
         problems.sort();
         Self { target: target.to_owned(), valid: problems.is_empty(), files, problems }
@@ -128,7 +128,7 @@ impl Verdict {
 ///
 /// # Errors
 /// When there is nothing of that name to check.
-pub fn validate(results: &Path, target: &str, samples: Option<u64>) -> Result<Verdict, StoreError> {
+pub fn validate(results: &Path, target: &str, samples: Option<u64>) -> Result<Validation, StoreError> {
     let below = results.join(target);
     if is_id(target) && !below.exists() && !Path::new(target).exists() {
         return Err(store::missing(results, target));
@@ -148,7 +148,7 @@ pub fn validate(results: &Path, target: &str, samples: Option<u64>) -> Result<Ve
 ///
 /// # Errors
 /// When the directory cannot be read.
-pub fn validate_all(results: &Path, samples: Option<u64>) -> Result<Vec<Verdict>, StoreError> {
+pub fn validate_all(results: &Path, samples: Option<u64>) -> Result<Vec<Validation>, StoreError> {
     store::list(results)?.iter().map(|(id, _)| experiment::check(&results.join(id), samples)).collect()
 }
 

@@ -16,13 +16,13 @@ use crate::summary::{FlowSummary, TrialSummary};
 use linerate_experiment::search::SearchMode;
 use linerate_search::methods::MethodSpec;
 
-fn reasons(verdict: &Verdict) -> Vec<Reason> {
+fn reasons(verdict: &Validation) -> Vec<Reason> {
     verdict.problems.iter().map(|problem| problem.reason).collect()
 }
 
 /// Verdict on a recorded experiment whose trial was modified by `change`, with checksums of the modified
 /// files.
-fn changed(change: impl FnOnce(&mut TrialRecord)) -> Verdict {
+fn changed(change: impl FnOnce(&mut TrialRecord)) -> Validation {
     let (results, id) = recorded();
     let directory = results.path().join(&id);
     let mut summary = Recorded::open(results.path(), &id).unwrap().summary;
