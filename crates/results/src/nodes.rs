@@ -26,7 +26,7 @@ pub struct WatchedNode {
 
 /// What an agent saw of a node.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct NodeObservation {
     /// Counts of the node.
     pub host: Option<HostReport>,
     /// Its interfaces and their queues.
@@ -35,17 +35,20 @@ pub struct Seen {
 
 impl WatchedNode {
     /// What was seen of a node, or why nothing was.
-    pub fn new(node: &str, seen: Result<Seen, String>) -> Self {
+    pub fn new(node: &str, seen: Result<NodeObservation, String>) -> Self {
         let node = node.to_owned();
         // An agent may report any number; the record must stay readable.
-        let is_readable =
-            |seen: &Seen| json::can_be_read(&seen.host).and_then(|()| json::can_be_read(&seen.devices));
+        let is_readable = |seen: &NodeObservation| {
+            json::can_be_read(&seen.host).and_then(|()| json::can_be_read(&seen.devices))
+        };
         let seen = seen.and_then(|seen| match is_readable(&seen) {
             Ok(()) => Ok(seen),
             Err(error) => Err(format!("its report cannot be recorded: {error}")),
         });
         match seen {
-            Ok(Seen { host, devices }) => Self { node, host, devices: Some(devices), reason: None },
+            Ok(NodeObservation { host, devices }) => {
+                Self { node, host, devices: Some(devices), reason: None }
+            }
             Err(reason) => Self { node, host: None, devices: None, reason: Some(reason) },
         }
     }
@@ -278,7 +281,7 @@ mod tests {
         let node = NodeReport { cpus: vec![cpu(0, 0.1), cpu(1, 0.4)], ..NodeReport::default() };
         let devices = WatchReport { interfaces: vec![interface], ..WatchReport::default() };
         let host = Some(HostReport { node, ..HostReport::default() });
-        WatchedNode::new("n1", Ok(Seen { host, devices }))
+        WatchedNode::new("n1", Ok(NodeObservation { host, devices }))
     }
 
     #[test]
@@ -344,7 +347,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<WatchedNode>(&text).unwrap(), lost);
 
         let host = Some(HostReport { elapsed_s: f64::NAN, ..HostReport::default() });
-        let nonsense = WatchedNode::new("n3", Ok(Seen { host, devices: WatchReport::default() }));
+        let nonsense = WatchedNode::new("n3", Ok(NodeObservation { host, devices: WatchReport::default() }));
         assert!(nonsense.host.is_none() && nonsense.reason.unwrap().contains("cannot be recorded"));
     }
 }

@@ -126,14 +126,14 @@ pub struct TimedSample {
 
 /// An agent's samples and report of one trial.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Seen {
+pub struct AgentRecord {
     /// Its samples, in the order of arrival.
     pub samples: Vec<Sample>,
     /// Its report.
     pub report: Option<TrialReport>,
 }
 
-impl Seen {
+impl AgentRecord {
     /// Last known counters of sending.
     pub fn last_transmit(&self) -> Option<TransmitCounters> {
         let reported = self.report.as_ref().and_then(|report| report.transmit.as_ref());
@@ -163,7 +163,7 @@ impl Seen {
 impl Samples {
     /// Samples of a path's two ends relative to the transmitter's start, with the meaning of zero; if their
     /// clocks cannot be compared (`clocks`), each relative to its own start.
-    pub fn on_one_axis(tx: &Seen, rx: &Seen, clocks: &ClockVerdict) -> (String, Self) {
+    pub fn on_one_axis(tx: &AgentRecord, rx: &AgentRecord, clocks: &ClockVerdict) -> (String, Self) {
         let tx_start = tx.started_ns().unwrap_or(0);
         let (axis, rx_start) = if clocks.one_way_valid {
             ("zero is the transmitter's start, for both ends", tx_start)
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn both_ends_share_an_axis_when_their_clocks_do() {
-        let seen = |times: [u64; 2]| Seen { samples: times.map(sample).to_vec(), report: None };
+        let seen = |times: [u64; 2]| AgentRecord { samples: times.map(sample).to_vec(), report: None };
         let (tx, rx) = (seen([1_500, 2_000]), seen([900, 2_100]));
         let clock = |one_way_valid| ClockVerdict {
             one_way_valid,

@@ -8,7 +8,7 @@ use linerate_experiment::plan::Trial;
 use linerate_experiment::topology::{self, Path};
 use linerate_results::clock::{ClockVerdict, alone, compare};
 use linerate_results::figures::Subject;
-use linerate_results::store::record::Seen;
+use linerate_results::store::record::AgentRecord;
 use linerate_results::summary::AgentInfo;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{Addressed, Profile};
@@ -219,7 +219,7 @@ impl Group {
         traffic: &'a Profile,
         clock: &'a ClockVerdict,
         direction: linerate_experiment::direction::Direction,
-        seen: &'a [Seen],
+        seen: &'a [AgentRecord],
     ) -> Subject<'a> {
         let reflected = |agent: usize| Some((self.agents[agent].name(), seen[agent].report.as_ref()?));
         Subject {
@@ -240,7 +240,7 @@ impl Group {
         &self,
         path: &Path,
         traffic: &'a Profile,
-        seen: &'a [Seen],
+        seen: &'a [AgentRecord],
     ) -> FlowLines<'a> {
         let receive = seen[path.to].report.as_ref().and_then(|report| report.receive.as_ref());
         let negative =

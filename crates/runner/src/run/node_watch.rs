@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
-use linerate_results::nodes::{Seen, WatchedNode};
+use linerate_results::nodes::{NodeObservation, WatchedNode};
 use linerate_wire::message::{Acknowledge, Command, Start, Stop};
 use linerate_wire::report::ReportDetail;
 use linerate_wire::trial::{TrialSpec, Work};
@@ -148,7 +148,7 @@ impl Watcher {
         WatchedNode::new(&self.node, seen)
     }
 
-    async fn seen(&mut self) -> Result<Seen, String> {
+    async fn seen(&mut self) -> Result<NodeObservation, String> {
         let agent = self.agent.as_ref().map_err(Clone::clone)?;
         let trial = self.trial.clone()?;
         let seen = match in_time(&self.interrupted, WATCH_TIME, watched(agent, trial)).await {
@@ -213,7 +213,7 @@ async fn in_time<T>(
 }
 
 /// Stops an agent's watch, and takes its report.
-async fn watched(agent: &KernelAgent, trial: u32) -> Result<Seen, Stopped> {
+async fn watched(agent: &KernelAgent, trial: u32) -> Result<NodeObservation, Stopped> {
     // It is answered when the report is there.
     step(agent, Command::Stop(Stop::default()), WATCH_TIME).await?;
     // Samples and the end of the trial: a full queue of events would end the session.
@@ -224,7 +224,7 @@ async fn watched(agent: &KernelAgent, trial: u32) -> Result<Seen, Stopped> {
     });
     match taken.await {
         Part::Reported(report) if report.trial == trial => {
-            Ok(Seen { host: report.host.clone(), devices: report.detail.clone() })
+            Ok(NodeObservation { host: report.host.clone(), devices: report.detail.clone() })
         }
         Part::Reported(report) => {
             let cause = format!("it reported on trial {}, and not on {trial}", report.trial);

@@ -25,7 +25,7 @@ use super::trial::{Assignment, DrainTimes, GroupTrial, Stopped};
 use linerate_experiment::Experiment;
 use linerate_experiment::document::TrialSection;
 use linerate_experiment::topology::Path;
-use linerate_results::store::record::Seen;
+use linerate_results::store::record::AgentRecord;
 use linerate_results::store::report::TrialReport;
 use linerate_results::summary::WarmUp;
 
@@ -193,7 +193,7 @@ async fn await_link(
 /// Result of an attempt.
 struct Attempt {
     /// By agent of the group.
-    seen: Vec<Seen>,
+    seen: Vec<AgentRecord>,
     /// From the start to the last arrival, less the sending time if all packets arrived. An upper bound of
     /// the delay.
     receipt: Duration,
@@ -314,7 +314,7 @@ impl Run<'_> {
 /// Upper bound of the delay, by the receiver's clock alone. It starts before the sender does, so it includes
 /// the time of the control messages. The last packet's sending time is known if all `packets` were sent and
 /// have arrived.
-fn receipt(tx: &Seen, rx: &Seen, packets: Option<u64>) -> Duration {
+fn receipt(tx: &AgentRecord, rx: &AgentRecord, packets: Option<u64>) -> Duration {
     let last_arrival_ns = rx.report.as_ref().and_then(|report| report.last_arrival_ns).unwrap_or(0);
     let transmit = tx.report.as_ref().and_then(|report| report.transmit.as_ref());
     let received = rx.last_receive().map(|counters| counters.packets);

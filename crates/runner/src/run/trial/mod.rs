@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{join_all, select_all};
 use linerate_experiment::document::{DrainSection, TrialSection};
 use linerate_experiment::topology::Path;
-use linerate_results::store::record::Seen;
+use linerate_results::store::record::AgentRecord;
 use linerate_results::store::report::{NotOfFrames, TrialReport};
 use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::Profile;
@@ -109,7 +109,7 @@ pub(super) struct GroupTrial<'a> {
     assignment: &'a Assignment,
     steps: Steps,
     /// What is known of each agent's part.
-    pub(super) seen: Vec<Seen>,
+    pub(super) seen: Vec<AgentRecord>,
     /// Start of each sender on its own clock, in nanoseconds; `None`: at once.
     pub(super) begins_ns: Vec<Option<u64>>,
     /// Paths of the trial in groups before this one.
@@ -138,7 +138,7 @@ impl<'a> GroupTrial<'a> {
         Self {
             assignment,
             steps: Steps::new(&group.plan, paths),
-            seen: vec![Seen::default(); agents],
+            seen: vec![AgentRecord::default(); agents],
             begins_ns: vec![None; agents],
             paths_before: 0,
             has_interrupts: false,
@@ -444,7 +444,7 @@ async fn report(agent: &Agent) -> Result<TrialReport, Stopped> {
     }
 }
 
-async fn abandon(agent: &Agent, seen: &mut Seen) -> Result<(), Stopped> {
+async fn abandon(agent: &Agent, seen: &mut AgentRecord) -> Result<(), Stopped> {
     if step(agent, Command::Stop(Stop::default()), ANSWER_TIME).await? == AgentState::Finished {
         seen.report = Some(report(agent).await?);
     }
