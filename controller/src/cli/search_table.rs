@@ -3,7 +3,7 @@
 use super::grid::Grid;
 use super::words::mpps;
 use linerate_report::search::{
-    Found, Repeats, answers, found, label, repeats, short_names, short_percent, then,
+    GoalResult, Repeats, answers, found, label, repeats, short_names, short_percent, then,
 };
 use linerate_results::summary::Summary;
 
@@ -57,7 +57,7 @@ fn followed(all: &[Repeats<'_>], names: &[String]) -> String {
     text
 }
 
-fn row(name: &str, one: &Found<'_>) -> [String; 11] {
+fn row(name: &str, one: &GoalResult<'_>) -> [String; 11] {
     let (search, conclusion) = (one.search, &one.goal.conclusion);
     let load = |load: Option<u64>| load.map_or("-".to_owned(), |load| mpps(load as f64));
     [

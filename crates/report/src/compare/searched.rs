@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::pairing::{Matched, Pairing};
 use super::{Metric, Settings, Unmatched, search_group};
-use crate::search::{Found, Repeats, repeats, searches};
+use crate::search::{GoalResult, Repeats, repeats, searches};
 use linerate_results::summary::{GoalSummary, Summary};
 
 /// Adds the results of searches that both sides have.
@@ -93,8 +93,8 @@ fn one_goal<'s>(goal: &str, sides: [(&Repeats<'s>, &Summary); 2], pairing: &mut 
 }
 
 /// How many results of a goal are left out, and why the first of them; `None` when all are regular.
-fn irregular(results: &[Found<'_>], id: &str) -> Option<String> {
-    let left_out: Vec<&Found<'_>> = results.iter().filter(|one| !one.is_regular()).collect();
+fn irregular(results: &[GoalResult<'_>], id: &str) -> Option<String> {
+    let left_out: Vec<&GoalResult<'_>> = results.iter().filter(|one| !one.is_regular()).collect();
     let first = left_out.first()?;
     let of = searches(results.len());
     Some(format!(

@@ -4,7 +4,7 @@ use std::fmt;
 
 use linerate_results::summary::{PathLoss, SearchSummary};
 
-use super::{Found, Repeats, ended, found, label, pps, searches, short_percent};
+use super::{GoalResult, Repeats, ended, found, label, pps, searches, short_percent};
 use crate::compare::{Group, search_group};
 use crate::pages::number::count;
 
@@ -23,7 +23,7 @@ pub enum Judgement {
 
 impl Judgement {
     /// The judgement on some results.
-    pub fn of<'s>(results: impl IntoIterator<Item = Found<'s>>) -> Self {
+    pub fn of<'s>(results: impl IntoIterator<Item = GoalResult<'s>>) -> Self {
         let (mut regular, mut all, mut values) = (0, 0, 0);
         for one in results {
             all += 1;
@@ -85,14 +85,15 @@ fn answer(repeats: &Repeats<'_>, name: &str) -> Answer {
 }
 
 /// The results of all searches for one goal in one clause. Irregular ones enter no mean.
-fn clause(results: &[Found<'_>]) -> String {
+fn clause(results: &[GoalResult<'_>]) -> String {
     let [first, ..] = results else { return String::new() };
     if results.len() == 1 {
         return first.clause();
     }
     let left_out = results.iter().filter(|one| !one.is_regular()).count();
     let Some(group) = mean(results) else { return all_irregular(first, results) };
-    let width = results.iter().filter(|one| one.is_regular()).filter_map(Found::width).fold(0.0, f64::max);
+    let width =
+        results.iter().filter(|one| one.is_regular()).filter_map(GoalResult::width).fold(0.0, f64::max);
     let mut text = format!(
         "{} {} (mean of {}, at most {} % wide",
         label(&first.goal.goal),
@@ -110,7 +111,7 @@ fn clause(results: &[Found<'_>]) -> String {
 }
 
 /// Results of which none is regular: their values, and each reason with the searches that have it.
-fn all_irregular(first: &Found<'_>, results: &[Found<'_>]) -> String {
+fn all_irregular(first: &GoalResult<'_>, results: &[GoalResult<'_>]) -> String {
     let name = label(&first.goal.goal);
     let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
     for one in results {
@@ -127,7 +128,7 @@ fn all_irregular(first: &Found<'_>, results: &[Found<'_>]) -> String {
             each.collect::<Vec<_>>().join(", ")
         }
     };
-    let values = || results.iter().filter_map(Found::value_pps);
+    let values = || results.iter().filter_map(GoalResult::value_pps);
     let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
     let of = format!("{}, none regular", searches(results.len()));
     match values().count() {
@@ -138,7 +139,7 @@ fn all_irregular(first: &Found<'_>, results: &[Found<'_>]) -> String {
 }
 
 /// Mean and spread of the regular results; `None` when none is regular.
-pub fn mean(results: &[Found<'_>]) -> Option<Group> {
+pub fn mean(results: &[GoalResult<'_>]) -> Option<Group> {
     let regular: Vec<_> = results.iter().filter(|one| one.is_regular()).map(|one| one.goal).collect();
     search_group(&regular)
 }

@@ -18,7 +18,7 @@ use crate::pages::number::{count, short};
 
 /// Result of one search for one goal.
 #[derive(Debug, Clone, Copy)]
-pub struct Found<'s> {
+pub struct GoalResult<'s> {
     /// The search.
     pub search: &'s SearchSummary,
     /// The goal and what was found.
@@ -26,8 +26,8 @@ pub struct Found<'s> {
 }
 
 /// All results of a search, in the order of its goals.
-pub fn found(search: &SearchSummary) -> impl Iterator<Item = Found<'_>> {
-    search.goals.iter().map(move |goal| Found { search, goal })
+pub fn found(search: &SearchSummary) -> impl Iterator<Item = GoalResult<'_>> {
+    search.goals.iter().map(move |goal| GoalResult { search, goal })
 }
 
 /// A goal as readers know it: `NDR`, `PDR (0.5 %)`, or its name with its loss.
@@ -47,7 +47,7 @@ fn decides_as(goal: &GoalAttributes, standard: &Goal) -> bool {
     Goal::from(goal).criterion() == standard.criterion()
 }
 
-impl Found<'_> {
+impl GoalResult<'_> {
     /// Conditional throughput in packets per second; `None` when no load meets the goal.
     pub fn value_pps(&self) -> Option<f64> {
         self.goal.conclusion.conditional_throughput_pps
@@ -140,7 +140,7 @@ impl Found<'_> {
     }
 }
 
-impl fmt::Display for Found<'_> {
+impl fmt::Display for GoalResult<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.clause())
     }
@@ -246,8 +246,8 @@ impl<'s> Repeats<'s> {
     }
 
     /// The results for a goal, one for each search that has one.
-    pub fn of_goal(&self, name: &str) -> Vec<Found<'s>> {
-        let result = |search: &&'s SearchSummary| search.goal(name).map(|goal| Found { search, goal });
+    pub fn of_goal(&self, name: &str) -> Vec<GoalResult<'s>> {
+        let result = |search: &&'s SearchSummary| search.goal(name).map(|goal| GoalResult { search, goal });
         self.searches.iter().filter_map(result).collect()
     }
 }

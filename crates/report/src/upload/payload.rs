@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use crate::export::series::{Column, receiver, transmitter};
-use crate::search::{Found, found};
+use crate::search::{GoalResult, found};
 use linerate_results::engines::{EngineFigures, EngineRow, rows};
 use linerate_results::store::environment::Environment;
 use linerate_results::store::record::TrialRecord;
@@ -144,8 +144,8 @@ fn engines(summary: &Summary) -> Map<String, Value> {
 
 /// What was found, under profile, path, number of the search and goal. Irregular values are marked.
 fn searches(summary: &Summary) -> Value {
-    let result = |one: Found<'_>| {
-        let Found { search, goal } = one;
+    let result = |one: GoalResult<'_>| {
+        let GoalResult { search, goal } = one;
         let name = format!("{}/{}/{}/{}", search.profile, search.subject(), search.number, goal.goal.name);
         let value = json!({
             "conditional_throughput_pps": one.value_pps(),

@@ -1,10 +1,10 @@
 //! Captions of charts: what was searched for, and what came of it.
 
 use super::super::super::number::{count, short};
-use crate::search::{Found, label, limiter, short_percent};
+use crate::search::{GoalResult, label, limiter, short_percent};
 
 /// For each goal of some results: durations, width, whether they are regular, what limited them.
-pub(super) fn caption(results: &[Found<'_>]) -> String {
+pub(super) fn caption(results: &[GoalResult<'_>]) -> String {
     let mut goals: Vec<&str> = Vec::new();
     for one in results {
         if !goals.contains(&one.goal.goal.name.as_str()) {
@@ -12,7 +12,8 @@ pub(super) fn caption(results: &[Found<'_>]) -> String {
         }
     }
     let each = goals.iter().filter_map(|name| {
-        let of_goal: Vec<&Found<'_>> = results.iter().filter(|one| one.goal.goal.name == **name).collect();
+        let of_goal: Vec<&GoalResult<'_>> =
+            results.iter().filter(|one| one.goal.goal.name == **name).collect();
         Some(of_one_goal(of_goal.first()?, &of_goal))
     });
     let mut text = each.collect::<Vec<_>>().join(" ");
@@ -23,7 +24,7 @@ pub(super) fn caption(results: &[Found<'_>]) -> String {
     text
 }
 
-fn of_one_goal(first: &Found<'_>, results: &[&Found<'_>]) -> String {
+fn of_one_goal(first: &GoalResult<'_>, results: &[&GoalResult<'_>]) -> String {
     let goal = &first.goal.goal;
     let irregular = results.iter().filter(|one| !one.is_regular()).count();
     let regular = match (irregular, results.len()) {

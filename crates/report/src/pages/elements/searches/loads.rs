@@ -9,7 +9,7 @@ use linerate_search::classify::{LoadClass, classify};
 use super::super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::super::number::short;
 use super::caption::caption;
-use crate::search::{Found, found, label};
+use crate::search::{GoalResult, found, label};
 
 /// Ratio of the highest to the lowest load from which the axis is logarithmic.
 const WIDE: f64 = 10.0;
@@ -107,7 +107,7 @@ pub(super) fn path(search: &SearchSummary, one: &GoalSummary, trials: &[Searched
         ("lowest upper bound", Mark::Line, steps(high_line)),
     ];
     let series = series.into_iter();
-    let note = format!("{}{}", caption(&[Found { search, goal: one }]), beyond(far, &loads));
+    let note = format!("{}{}", caption(&[GoalResult { search, goal: one }]), beyond(far, &loads));
     Some(Chart {
         title: format!("Search for {}", label(&one.goal)),
         x: Axis::from_zero("trial of the search", f64::from(last)),

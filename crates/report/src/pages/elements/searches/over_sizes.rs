@@ -7,7 +7,7 @@ use super::super::super::model::Block;
 use super::super::super::number::things;
 use super::super::throughput::{Load, WIDE, in_tenths, line_rate, size_axis};
 use super::caption::caption;
-use crate::search::{Found, Repeats, found, label, mean};
+use crate::search::{GoalResult, Repeats, found, label, mean};
 
 /// Most series besides line rate.
 const MOST_SERIES: usize = 6;
@@ -32,7 +32,7 @@ pub(super) fn blocks(all: &[Repeats<'_>]) -> Vec<Block> {
     });
     let speed = speeds.min();
     let Some(x) = size_axis(&sizes).filter(|_| sizes.len() > 1) else { return Vec::new() };
-    let results: Vec<Found<'_>> =
+    let results: Vec<GoalResult<'_>> =
         all.iter().flat_map(|repeats| repeats.searches.iter().flat_map(|search| found(search))).collect();
     let mut note = format!(
         "Conditional throughput of one sender in one direction; of several searches, the mean of the regular ones. {}",
@@ -43,7 +43,9 @@ pub(super) fn blocks(all: &[Repeats<'_>]) -> Vec<Block> {
     }
     let charts = [
         chart(&curves, speed, &x, &note, "Found over frame size", "Mpps", |load| load.0),
-        chart(&curves, speed, &x, &note, "Found on the wire over frame size", "L1 Gbit/s", |load| load.1),
+        chart(&curves, speed, &x, &note, "Found on the wire over frame size", "L1 Gbit/s", |load| {
+            load.1
+        }),
     ];
     let charts: Vec<Chart> = charts.into_iter().flatten().collect();
     if charts.is_empty() { Vec::new() } else { vec![Block::Charts(charts)] }
@@ -76,7 +78,7 @@ fn curves(all: &[Repeats<'_>]) -> Vec<Curve> {
             let curve = &mut curves[index];
             let load = |value: f64| (value / 1e6, first.l1_bps(value) / 1e9);
             curve.regular.extend(mean(&results).map(|group| (size, load(group.mean))));
-            let irregular = results.iter().filter(|one| !one.is_regular()).filter_map(Found::value_pps);
+            let irregular = results.iter().filter(|one| !one.is_regular()).filter_map(GoalResult::value_pps);
             curve.irregular.extend(irregular.map(|value| (size, load(value))));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::super::super::model::{Block, Cell, Column, Row, Table, Tone};
 use super::super::super::number::{count, percent, short};
-use crate::search::{Found, Repeats, found, label, limiter};
+use crate::search::{GoalResult, Repeats, found, label, limiter};
 
 pub(super) fn blocks(all: &[Repeats<'_>], names: &[String]) -> Vec<Block> {
     let mut blocks = vec![Block::Table(table(all, names))];
@@ -47,7 +47,7 @@ fn table(all: &[Repeats<'_>], names: &[String]) -> Table {
     Table { caption: "Results of searches".to_owned(), columns, rows: each.collect() }
 }
 
-fn row(name: &str, one: &Found<'_>) -> Row {
+fn row(name: &str, one: &GoalResult<'_>) -> Row {
     let (search, found) = (one.search, &one.goal.conclusion);
     let judged = if one.is_regular() { Tone::Neutral } else { Tone::Warning };
     let toned = |text: String| Cell::toned(text, judged);

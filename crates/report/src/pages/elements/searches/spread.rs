@@ -5,7 +5,7 @@ use super::super::super::model::{Block, Cell, Column, Row, Table};
 use super::super::super::number::count;
 use super::caption::caption;
 use crate::compare::{Group, Interval};
-use crate::search::{Found, Repeats, label, mean, short_percent};
+use crate::search::{GoalResult, Repeats, label, mean, short_percent};
 
 const CONFIDENCE: f64 = 0.95;
 /// Most names on the axis of a chart.
@@ -15,7 +15,7 @@ const MOST_NAMES: usize = 12;
 struct Spread<'s> {
     name: &'s str,
     goal: String,
-    results: Vec<Found<'s>>,
+    results: Vec<GoalResult<'s>>,
     group: Option<Group>,
 }
 
@@ -119,7 +119,8 @@ fn chart(goal: &str, spreads: &[&Spread<'_>]) -> Option<Chart> {
     }
     series.push(Series::new("95 % interval of the mean", Mark::Segments, intervals));
     series.push(mean);
-    let results: Vec<Found<'_>> = spreads.iter().flat_map(|spread| spread.results.iter().copied()).collect();
+    let results: Vec<GoalResult<'_>> =
+        spreads.iter().flat_map(|spread| spread.results.iter().copied()).collect();
     let note = format!(
         "One search is one dot. Its width of at most {} % is a resolution; the spread of the dots shows how well searches repeat. {}",
         short_percent(widest),
