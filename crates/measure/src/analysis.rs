@@ -10,7 +10,7 @@ use super::flow_table::{FlowTable, flow_report, lost};
 use super::gap_log::GapLog;
 use super::histogram::TickHistogram;
 use super::loss_timeline::AllLosses;
-use super::losses::Sent;
+use super::losses::SendTime;
 use super::mailbox::Mailbox;
 use super::order::FlowState;
 use super::recognise::{Foreign, Frame, PortVerdict, UdpChecksum, recognise};
@@ -146,7 +146,7 @@ impl Analysis {
             self.joined[probe.flow as usize] = probe.sequence;
         }
         let delay = probe.ticks_until(ticks);
-        match flow.arrive(probe.sequence, probe.flow, Sent::new(ticks, delay), &mut self.log) {
+        match flow.arrive(probe.sequence, probe.flow, SendTime::new(ticks, delay), &mut self.log) {
             Arrival::InOrder => {}
             Arrival::Duplicate => {
                 self.counters.duplicates += 1;
@@ -174,7 +174,7 @@ impl Analysis {
         if let Frame::Ours(probe, _) = recognise(frame, length, verdict)
             && self.tag == Some(probe.tag)
         {
-            self.log.losses.follow(Sent::new(ticks, probe.ticks_until(ticks)));
+            self.log.losses.follow(SendTime::new(ticks, probe.ticks_until(ticks)));
         }
     }
 

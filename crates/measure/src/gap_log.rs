@@ -9,7 +9,7 @@
 //! A longer search therefore goes on where the last one of the flow ended.
 
 use super::arrival::Arrival;
-use super::losses::{Between, Losses, Sent, Span};
+use super::losses::{Between, Losses, SendTime, Span};
 
 /// Number of gaps in an lcore's log: 8 MiB. Miri takes a minute to fill a log of that size, and half a second to make one of 2048.
 pub(super) const LOG_GAPS: u32 = if cfg!(miri) { 1 << 8 } else { 1 << 18 };
@@ -41,7 +41,7 @@ pub(super) struct Opened {
     /// When the frame before the gap was sent, in units; `None` for a flow of which no frame has arrived.
     pub(super) after: Option<u32>,
     /// When the frame behind the gap was sent.
-    pub(super) before: Sent,
+    pub(super) before: SendTime,
 }
 
 /// Up to 64 missing sequence numbers.
@@ -163,7 +163,7 @@ impl GapLog {
         (flow, sequence): (u32, u32),
         newest_of_flow: u32,
         arrived: u32,
-        sent: Sent,
+        sent: SendTime,
     ) -> Arrival {
         let entry = match self.search((flow, sequence), newest_of_flow) {
             Place::From(entry) => entry,

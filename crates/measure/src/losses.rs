@@ -28,14 +28,14 @@ const CLOCK_TICKS: u64 = 1 << (TIME_BITS - 4);
 
 /// When a received frame was sent.
 #[derive(Debug, Clone, Copy)]
-pub struct Sent {
+pub struct SendTime {
     /// The receiver's ticks on arrival.
     now: u64,
     /// The receiver's ticks less the sender's, modulo 2⁴⁰.
     delay: i64,
 }
 
-impl Sent {
+impl SendTime {
     /// Of a frame that arrives at `now` of the receiver's clock, `delay` ticks after the sender's.
     #[inline(always)]
     pub const fn new(now: u64, delay: i64) -> Self {
@@ -66,7 +66,7 @@ struct SenderClock {
 impl SenderClock {
     /// Ticks of the sender, without jumps.
     #[inline(always)]
-    fn ticks(&mut self, Sent { now, delay }: Sent) -> u64 {
+    fn ticks(&mut self, SendTime { now, delay }: SendTime) -> u64 {
         const REST: u32 = u64::BITS - TIME_BITS;
         let told = delay.wrapping_neg();
         let before = if now < self.due { self.offset.unwrap_or(told) } else { self.expected(now, told) };
@@ -255,7 +255,7 @@ impl Losses {
     }
 
     /// Follows the sender's clock, which may run at another rate.
-    pub(super) fn follow(&mut self, sent: Sent) {
+    pub(super) fn follow(&mut self, sent: SendTime) {
         let unit = self.clock.ticks(sent) >> UNIT_BITS;
         self.base.get_or_insert(unit.saturating_sub(MARGIN));
     }
@@ -272,7 +272,7 @@ impl Losses {
 
     /// The time between a frame sent at unit `after` and one sent at `before`.
     #[inline(always)]
-    pub(super) fn between(&mut self, after: Option<u32>, before: Sent) -> Between {
+    pub(super) fn between(&mut self, after: Option<u32>, before: SendTime) -> Between {
         let to = self.unit(before);
         let length = after.map(|after| {
             let units = distance(after, before.unit(), self.clock.jumped);
@@ -283,7 +283,7 @@ impl Losses {
 
     /// Units of the sender's time since the first frame.
     #[inline(always)]
-    fn unit(&mut self, sent: Sent) -> u32 {
+    fn unit(&mut self, sent: SendTime) -> u32 {
         let unit = self.clock.ticks(sent) >> UNIT_BITS;
         let base = *self.base.get_or_insert(unit.saturating_sub(MARGIN));
         u32::try_from(unit.saturating_sub(base)).unwrap_or(u32::MAX)
@@ -291,7 +291,7 @@ impl Losses {
 
     /// A frame sent at `sent` arrived when the log had forgotten it as missing.
     #[cold]
-    pub(super) fn give_back(&mut self, sent: Sent) {
+    pub(super) fn give_back(&mut self, sent: SendTime) {
         let to = self.unit(sent);
         self.add_elsewhere(Span { to, length: GIVEN_BACK }, -1);
     }
@@ -395,7 +395,7 @@ impl Losses {
     }
 }
 
-/// Units from one instant to a later one, both as [`Sent::unit`] gives them.
+/// Units from one instant to a later one, both as [`SendTime::unit`] gives them.
 #[inline(always)]
 pub(super) fn distance(from: u32, to: u32, clock_jumped: bool) -> u64 {
     let units = i64::from(to.wrapping_sub(from) as i32);

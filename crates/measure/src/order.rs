@@ -10,7 +10,7 @@
 
 use super::arrival::Arrival;
 use super::gap_log::{GapLog, Opened};
-use super::losses::Sent;
+use super::losses::SendTime;
 
 /// Most numbers by which a frame can be late: 4.5 s at 59.5 Mpps in one flow. All other numbers are ahead, so that a flow
 /// is followed across an outage of up to 2³² − 2²⁸ packets.
@@ -27,7 +27,7 @@ pub struct FlowState {
     delay_sum: u64,
     delay_min: u64,
     delay_max: u64,
-    /// When the frame with the highest number was sent, in units of [`Sent::unit`].
+    /// When the frame with the highest number was sent, in units of [`SendTime::unit`].
     sent: u32,
     /// Newest entry of this flow in the log; 0: none.
     last_gap: u32,
@@ -95,7 +95,7 @@ impl FlowState {
         self.next.wrapping_sub(self.missing)
     }
 
-    /// When the frame with the highest number was sent, in units of [`Sent::unit`]; of no meaning for a new
+    /// When the frame with the highest number was sent, in units of [`SendTime::unit`]; of no meaning for a new
     /// flow.
     pub fn last_sent(&self) -> u32 {
         self.sent
@@ -133,7 +133,7 @@ impl FlowState {
 
     /// Records the sequence number of a frame that was sent at `sent`.
     #[inline(always)]
-    pub fn arrive(&mut self, sequence: u32, flow: u32, sent: Sent, log: &mut GapLog) -> Arrival {
+    pub fn arrive(&mut self, sequence: u32, flow: u32, sent: SendTime, log: &mut GapLog) -> Arrival {
         if sequence == self.next as u32 {
             self.next += 1;
             self.sent = sent.unit();
@@ -143,7 +143,7 @@ impl FlowState {
     }
 
     #[inline(never)]
-    fn arrive_out_of_turn(&mut self, sequence: u32, flow: u32, sent: Sent, log: &mut GapLog) -> Arrival {
+    fn arrive_out_of_turn(&mut self, sequence: u32, flow: u32, sent: SendTime, log: &mut GapLog) -> Arrival {
         let ahead = u64::from(sequence.wrapping_sub(self.next as u32));
         if ahead < (1 << 32) - u64::from(LATEST) {
             let gap = Opened {

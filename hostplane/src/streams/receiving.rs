@@ -4,7 +4,7 @@ use linerate_agent::host::monotonic_ns;
 use linerate_measure::arrival::Arrival;
 use linerate_measure::gap_log::GapLog;
 use linerate_measure::histogram::TickHistogram;
-use linerate_measure::losses::Sent;
+use linerate_measure::losses::SendTime;
 use linerate_measure::order::FlowState;
 use linerate_wire::streams::{StreamEnd, StreamsSpec};
 use rustix::io::Errno;
@@ -208,7 +208,7 @@ impl UdpReceiver {
         flow_id: u32,
     ) {
         let delay_ns = if tells_delays { transit_ns } else { 0 };
-        match self.flow.arrive(sequence, flow_id, Sent::new(sender_ns, delay_ns), log) {
+        match self.flow.arrive(sequence, flow_id, SendTime::new(sender_ns, delay_ns), log) {
             Arrival::InOrder => {}
             Arrival::Duplicate => {
                 counts.duplicates += 1;

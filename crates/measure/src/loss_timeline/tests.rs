@@ -1,7 +1,7 @@
 use super::*;
 use crate::arrival::Arrival;
 use crate::gap_log::GapLog;
-use crate::losses::Sent;
+use crate::losses::SendTime;
 use crate::order::FlowState;
 
 const MS: u64 = 1_000_000;
@@ -48,7 +48,7 @@ impl Receiver {
     fn arrive(&mut self, flow: usize, number: u64, sent_ns: u64, delay_ns: u64) -> Arrival {
         let now = BEGIN + (u128::from(sent_ns + delay_ns) * u128::from(OWN_HZ) / 1_000_000_000) as u64;
         let delay = (now.wrapping_sub(self.sender_ticks(sent_ns)) << 24).cast_signed() >> 24;
-        let sent = Sent::new(now, delay);
+        let sent = SendTime::new(now, delay);
         if now >= self.log.losses.clock_due() {
             self.log.losses.follow(sent);
         }

@@ -9,8 +9,8 @@ fn sums(losses: &Losses) -> std::collections::BTreeMap<(Option<u64>, u64), i64> 
     sums
 }
 
-fn instant(unit: u64) -> Sent {
-    Sent::new(unit << UNIT_BITS, 0)
+fn instant(unit: u64) -> SendTime {
+    SendTime::new(unit << UNIT_BITS, 0)
 }
 
 #[test]

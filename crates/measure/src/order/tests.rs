@@ -1,7 +1,7 @@
 use super::*;
 use crate::gap_log::LOG_GAPS;
 
-const SENT: Sent = Sent::new(5_000, 5);
+const SENT: SendTime = SendTime::new(5_000, 5);
 
 #[test]
 fn delays_between_clocks_that_do_not_compare_overflow_nothing() {

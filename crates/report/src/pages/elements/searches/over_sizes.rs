@@ -43,9 +43,7 @@ pub(super) fn blocks(all: &[Repeats<'_>]) -> Vec<Block> {
     }
     let charts = [
         chart(&curves, speed, &x, &note, "Found over frame size", "Mpps", |load| load.0),
-        chart(&curves, speed, &x, &note, "Found on the wire over frame size", "L1 Gbit/s", |load| {
-            load.1
-        }),
+        chart(&curves, speed, &x, &note, "Found on the wire over frame size", "L1 Gbit/s", |load| load.1),
     ];
     let charts: Vec<Chart> = charts.into_iter().flatten().collect();
     if charts.is_empty() { Vec::new() } else { vec![Block::Charts(charts)] }
