@@ -72,7 +72,7 @@ pub struct Equipment {
 
 /// Outcome of a trial.
 #[derive(Debug, Clone, PartialEq)]
-pub enum TrialOutcome {
+pub enum RecordedOutcome {
     /// It has a result on each of these paths; a path that left the run has none.
     Measured(Vec<PathOutcome>),
     /// It failed in every attempt.
@@ -82,13 +82,13 @@ pub enum TrialOutcome {
 /// Outcomes of the trials so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcomes {
-    trials: HashMap<TrialKey, TrialOutcome>,
+    trials: HashMap<TrialKey, RecordedOutcome>,
     equipment: Equipment,
 }
 
 impl Outcomes {
     /// Outcome of a trial; `None`: it was not run yet.
-    pub fn of(&self, trial: &Trial) -> Option<&TrialOutcome> {
+    pub fn of(&self, trial: &Trial) -> Option<&RecordedOutcome> {
         self.trials.get(&trial.key)
     }
 
@@ -99,7 +99,7 @@ impl Outcomes {
 
     /// True when the trial has a result.
     pub fn is_measured(&self, trial: &Trial) -> bool {
-        matches!(self.of(trial), Some(TrialOutcome::Measured(_)))
+        matches!(self.of(trial), Some(RecordedOutcome::Measured(_)))
     }
 
     /// The links of the run.
@@ -113,7 +113,7 @@ impl Outcomes {
     }
 
     /// Adds the outcome of a trial.
-    pub fn add(&mut self, trial: &Trial, outcome: TrialOutcome) {
+    pub fn add(&mut self, trial: &Trial, outcome: RecordedOutcome) {
         self.trials.insert(trial.key.clone(), outcome);
     }
 
@@ -200,7 +200,7 @@ mod tests {
         plan(&Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap(), None).unwrap()
     }
 
-    fn measured() -> TrialOutcome {
+    fn measured() -> RecordedOutcome {
         let path = PathOutcome {
             path: "tx0-rx0".into(),
             intended_pps: None,
@@ -219,7 +219,7 @@ mod tests {
             delays: None,
             losses: None,
         };
-        TrialOutcome::Measured(vec![path])
+        RecordedOutcome::Measured(vec![path])
     }
 
     #[test]
@@ -228,7 +228,7 @@ mod tests {
         let (mut outcomes, mut ran) = (Outcomes::default(), Vec::new());
         while let NextTrial::Run(trial) = matrix.next(&outcomes) {
             // A failed trial is not chosen again.
-            outcomes.add(&trial, if ran.len() == 1 { TrialOutcome::Failed } else { measured() });
+            outcomes.add(&trial, if ran.len() == 1 { RecordedOutcome::Failed } else { measured() });
             ran.push(*trial);
         }
         assert_eq!(ran, matrix.foreseen());

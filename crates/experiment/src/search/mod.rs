@@ -18,7 +18,7 @@ pub use follow::{FollowState, outcome};
 pub use forecast::{FollowView, SearchView};
 pub use section::{GoalSpec, LimitsOf, LoadLimits, SearchSection};
 pub use share::Share;
-pub use state::{Ended, SearchState, Step, combine, is_above};
+pub use state::{SearchOutcome, SearchState, SearchStep, combine, is_above};
 pub use strategy::Searches;
 pub use then::{
     BackToBackSection, FollowUp, LatencySection, LossCurveSection, RecoverySection, ServiceSection,

@@ -15,7 +15,7 @@ const MOST_OVER: f64 = 1.001;
 
 /// How a search ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
+pub enum SearchOutcome {
     /// Every goal has its result.
     Finished,
     /// Its time was used up.
@@ -26,7 +26,7 @@ pub enum Ended {
 
 /// A recorded trial of a search.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
+pub struct SearchStep {
     /// What it was for.
     pub purpose: SearchPurpose,
     /// What was asked; `None`: as fast as possible.
@@ -37,7 +37,7 @@ pub struct Step {
     pub is_repeated: bool,
 }
 
-impl Step {
+impl SearchStep {
     /// Seconds that the trial took, preparing and draining included.
     pub fn elapsed_s(&self) -> f64 {
         self.paths.iter().map(|path| path.duration_s + path.overhead_s).fold(0.0, f64::max)
@@ -64,7 +64,7 @@ pub struct SearchState {
     /// The search; `None` until its highest load is known.
     pub search: Option<Search>,
     /// The recorded trials of the search, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<SearchStep>,
     /// The benchmarks that follow, as far as they have begun.
     pub follow: Vec<FollowState>,
     /// Trials of those that were recorded or have failed.
@@ -74,7 +74,7 @@ pub struct SearchState {
     /// The next trial; `None` when the search has ended.
     pub next: Option<Box<Trial>>,
     /// How it ended; `None` when it has not.
-    pub ended: Option<Ended>,
+    pub ended: Option<SearchOutcome>,
 }
 
 impl SearchState {
@@ -103,13 +103,13 @@ impl SearchState {
     }
 
     /// Trials that count.
-    pub fn counted(&self) -> impl Iterator<Item = &Step> {
+    pub fn counted(&self) -> impl Iterator<Item = &SearchStep> {
         self.steps.iter().filter(|step| step.purpose == SearchPurpose::Search)
     }
 
     /// Seconds of its trials, preparing and draining included.
     pub fn elapsed_s(&self) -> f64 {
-        self.steps.iter().map(Step::elapsed_s).sum()
+        self.steps.iter().map(SearchStep::elapsed_s).sum()
     }
 
     /// The request of the search's engine.
@@ -121,7 +121,7 @@ impl SearchState {
     ///
     /// # Errors
     /// Why it is no evidence.
-    pub(super) fn take(&mut self, section: &SearchSection, mut step: Step) -> Result<(), String> {
+    pub(super) fn take(&mut self, section: &SearchSection, mut step: SearchStep) -> Result<(), String> {
         let (number, loaded) = (self.steps.len() + 1, self.loaded);
         if step.paths.len() < loaded {
             return Err(format!(

@@ -12,13 +12,13 @@ use linerate_traffic::safety::Ceilings;
 
 use super::follow::{self, Basis, FollowState};
 use super::forecast::SearchView;
-use super::state::{Ended, SearchState, Step};
+use super::state::{SearchOutcome, SearchState, SearchStep};
 use super::then::FollowUp;
 use super::{MaxLoadSource, SearchMode, SearchPurpose, SearchSection, SearchTrial};
 use crate::Experiment;
 use crate::determinants::{TrialKey, TrialKeys};
 use crate::plan::{PlanError, Trial};
-use crate::strategy::{Equipment, NextTrial, Outcomes, Strategy, TrialOutcome};
+use crate::strategy::{Equipment, NextTrial, Outcomes, RecordedOutcome, Strategy};
 
 const NS_PER_MS: u64 = 1_000_000;
 /// Share of what a trial as fast as possible offered that is the highest load.
@@ -164,10 +164,10 @@ impl Searches {
         };
         while state.ended.is_none() && state.next.is_none() {
             if let Err(why) = self.advance(unit, before, outcomes, &mut state) {
-                state.ended = Some(Ended::Failed(why));
+                state.ended = Some(SearchOutcome::Failed(why));
             }
         }
-        if state.ended == Some(Ended::Finished) {
+        if state.ended == Some(SearchOutcome::Finished) {
             self.follow(unit, before, outcomes, &mut state);
         }
         state
@@ -201,12 +201,12 @@ impl Searches {
                         state.next = Some(Box::new(trial));
                         break;
                     }
-                    Some(TrialOutcome::Failed) => {
+                    Some(RecordedOutcome::Failed) => {
                         state.follow_trials += 1;
                         follow.reason = Some("a trial failed in every attempt".to_owned());
                         break;
                     }
-                    Some(TrialOutcome::Measured(paths)) => paths,
+                    Some(RecordedOutcome::Measured(paths)) => paths,
                 };
                 state.follow_trials += 1;
                 state.last = Some(trial.key);
@@ -270,7 +270,7 @@ impl Searches {
     ) -> Result<(), String> {
         let (purpose, request) = match state.request() {
             Some(Next::Finished) => {
-                state.ended = Some(Ended::Finished);
+                state.ended = Some(SearchOutcome::Finished);
                 return Ok(());
             }
             Some(Next::Measure(request)) if request.counted => (SearchPurpose::Search, Some(request)),
@@ -282,15 +282,15 @@ impl Searches {
         };
         let used_up = |budget| state.elapsed_s() >= Duration::as_secs_f64(&budget);
         if !state.steps.is_empty() && self.section.budget.is_some_and(|budget| used_up(budget.get())) {
-            state.ended = Some(Ended::Budget);
+            state.ended = Some(SearchOutcome::Budget);
             return Ok(());
         }
         let trial = self.trial(unit, before, state.steps.len() as u32 + 1, purpose, request);
         match outcomes.of(&trial) {
             None => state.next = Some(Box::new(trial)),
-            Some(TrialOutcome::Failed) => return Err("a trial failed in every attempt".to_owned()),
-            Some(TrialOutcome::Measured(paths)) => {
-                let step = Step { purpose, request, paths: paths.clone(), is_repeated: false };
+            Some(RecordedOutcome::Failed) => return Err("a trial failed in every attempt".to_owned()),
+            Some(RecordedOutcome::Measured(paths)) => {
+                let step = SearchStep { purpose, request, paths: paths.clone(), is_repeated: false };
                 state.take(&self.section, step)?;
                 state.last = Some(trial.key);
             }
@@ -393,7 +393,7 @@ impl Searches {
             }
             let state = self.replay(unit, before, outcomes);
             let trials = state.all_trials();
-            if matches!(state.ended, Some(Ended::Finished | Ended::Budget))
+            if matches!(state.ended, Some(SearchOutcome::Finished | SearchOutcome::Budget))
                 && state.next.is_none()
                 && let Some(last) = &state.last
             {
@@ -401,7 +401,7 @@ impl Searches {
                 let _ = ended.set((trials, last.clone()));
             }
             // The trial that failed has a number as well.
-            before += trials + u32::from(matches!(state.ended, Some(Ended::Failed(_))));
+            before += trials + u32::from(matches!(state.ended, Some(SearchOutcome::Failed(_))));
             if !take(state) {
                 return;
             }

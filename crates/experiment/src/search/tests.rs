@@ -3,10 +3,10 @@
 use linerate_search::measurement::TesterLimit;
 use linerate_search::{Goal, Irregular, Limiter, Next, PPB, Request};
 
-use super::state::Ended;
+use super::state::SearchOutcome;
 use super::{LimitsOf, MaxLoadSource, PartOf, SearchMode, SearchPurpose, SearchState, Searches, combine};
 use crate::plan::Trial;
-use crate::strategy::{Equipment, NextTrial, Outcomes, PathLimit, PathOutcome, Strategy, TrialOutcome};
+use crate::strategy::{Equipment, NextTrial, Outcomes, PathLimit, PathOutcome, RecordedOutcome, Strategy};
 use crate::{Experiment, Overrides};
 
 fn parsed(spec: &str) -> Result<Experiment, String> {
@@ -52,7 +52,7 @@ fn path(trial: &Trial, name: &str, capacity_pps: f64, generator_pps: f64) -> Pat
 fn run(searches: &Searches, mut measure: impl FnMut(&Trial) -> Vec<PathOutcome>) -> (Vec<Trial>, Outcomes) {
     let (mut outcomes, mut trials) = (Outcomes::default(), Vec::new());
     while let NextTrial::Run(trial) = searches.next(&outcomes) {
-        outcomes.add(&trial, TrialOutcome::Measured(measure(&trial)));
+        outcomes.add(&trial, RecordedOutcome::Measured(measure(&trial)));
         trials.push(*trial);
         assert!(trials.len() < 1000);
     }
@@ -81,7 +81,7 @@ fn each_profile_is_searched_in_turn_and_trials_have_their_own_labels() {
     let states = all.searches(&outcomes);
     assert_eq!(states.iter().map(|state| state.number).collect::<Vec<_>>(), [1, 2, 1, 2]);
     for (state, capacity) in states.iter().zip([1_000_000, 1_000_000, 500_000, 500_000]) {
-        assert_eq!(state.ended, Some(Ended::Finished));
+        assert_eq!(state.ended, Some(SearchOutcome::Finished));
         assert_eq!(state.max, Some((10_000_000, MaxLoadSource::User)));
         let found = bounds(state);
         assert_eq!(found.len(), 2);
@@ -103,7 +103,7 @@ fn any_prefix_of_the_outcomes_gives_the_same_next_trial() {
     for trial in &trials {
         // A strategy of its own, as after a restart.
         assert_eq!(searches(&spec).next(&outcomes), NextTrial::Run(Box::new(trial.clone())));
-        outcomes.add(trial, TrialOutcome::Measured(measure(trial)));
+        outcomes.add(trial, RecordedOutcome::Measured(measure(trial)));
     }
     assert_eq!(searches(&spec).next(&outcomes), NextTrial::Finished);
 }
@@ -213,22 +213,22 @@ fn time_failures_and_lost_paths_end_a_search_with_its_bounds() {
     let (trials, outcomes) = run(&all, |trial| vec![path(trial, "tx0-rx0", 1e6, f64::MAX)]);
     assert_eq!(trials.len(), 10);
     let state = all.searches(&outcomes).pop().unwrap();
-    assert_eq!(state.ended, Some(Ended::Budget));
+    assert_eq!(state.ended, Some(SearchOutcome::Budget));
     assert!(!bounds(&state)[0].3);
 
     let all = searches(&format!("{{search: {{goals: [ndr], {USER}}}}}"));
     let mut outcomes = Outcomes::default();
     let NextTrial::Run(first) = all.next(&outcomes) else { panic!() };
-    outcomes.add(&first, TrialOutcome::Failed);
+    outcomes.add(&first, RecordedOutcome::Failed);
     assert_eq!(all.next(&outcomes), NextTrial::Finished);
     let ended = |outcomes: &Outcomes| all.searches(outcomes)[0].ended.clone();
-    assert_eq!(ended(&outcomes), Some(Ended::Failed("a trial failed in every attempt".to_owned())));
-    outcomes.add(&first, TrialOutcome::Measured(Vec::new()));
-    assert!(matches!(ended(&outcomes), Some(Ended::Failed(why)) if why.contains("0 of 1 paths")));
+    assert_eq!(ended(&outcomes), Some(SearchOutcome::Failed("a trial failed in every attempt".to_owned())));
+    outcomes.add(&first, RecordedOutcome::Measured(Vec::new()));
+    assert!(matches!(ended(&outcomes), Some(SearchOutcome::Failed(why)) if why.contains("0 of 1 paths")));
     let mut other = path(&first, "tx0-rx0", 1e6, f64::MAX);
     other.intended_pps = Some(1.0);
-    outcomes.add(&first, TrialOutcome::Measured(vec![other]));
-    assert!(matches!(ended(&outcomes), Some(Ended::Failed(why)) if why.contains("another load")));
+    outcomes.add(&first, RecordedOutcome::Measured(vec![other]));
+    assert!(matches!(ended(&outcomes), Some(SearchOutcome::Failed(why)) if why.contains("another load")));
 }
 
 #[test]

@@ -14,8 +14,8 @@ use super::{Recorded, SUMMARY_FILE, Store, StoreError, UNFINISHED, ids, lock, re
 use crate::planned::PlannedResult;
 use crate::summary::{Aggregate, Status, Summary, TrialSummary};
 use linerate_experiment::plan::Trial;
-use linerate_experiment::search::Ended;
-use linerate_experiment::strategy::{NextTrial, Outcomes, PathOutcome, Strategy, TrialOutcome};
+use linerate_experiment::search::SearchOutcome;
+use linerate_experiment::strategy::{NextTrial, Outcomes, PathOutcome, RecordedOutcome, Strategy};
 
 /// An experiment to resume.
 #[derive(Debug)]
@@ -184,10 +184,10 @@ impl Earlier {
             if results.len() != expected || !is_of || !results.iter().all(&whole) {
                 return false;
             }
-            kept.add(trial, TrialOutcome::Measured(results.iter().map(PathOutcome::from).collect()));
+            kept.add(trial, RecordedOutcome::Measured(results.iter().map(PathOutcome::from).collect()));
             // A trial that was no evidence ended its search.
             let ended = strategy.search_of(trial, kept).and_then(|search| search.ended);
-            if matches!(ended, Some(Ended::Failed(_))) {
+            if matches!(ended, Some(SearchOutcome::Failed(_))) {
                 kept.remove(trial);
                 return false;
             }

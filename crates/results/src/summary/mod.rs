@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use linerate_experiment::plan::Trial;
 use linerate_experiment::strategy::{
-    Equipment, NextTrial, Outcomes, PathLimit, PathOutcome, Strategy, TrialOutcome,
+    Equipment, NextTrial, Outcomes, PathLimit, PathOutcome, RecordedOutcome, Strategy,
 };
 use linerate_search::methods::{self, Delays};
 use linerate_traffic::mac::MacAddr;
@@ -115,7 +115,7 @@ impl Summary {
         let mut recorded = |trial: &Trial| {
             let results = measured.remove(&trial.label())?;
             let is_of = trial.is_of(results.iter().map(|result| (result.pair.as_str(), result.search)));
-            is_of.then(|| TrialOutcome::Measured(results.into_iter().map(PathOutcome::from).collect()))
+            is_of.then(|| RecordedOutcome::Measured(results.into_iter().map(PathOutcome::from).collect()))
         };
         let mut outcomes = Outcomes::default();
         outcomes.set_equipment(self.experiment.equipment());

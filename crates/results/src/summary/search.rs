@@ -1,7 +1,7 @@
 //! Rate searches of the summary: what was searched for, and what was found.
 
 use linerate_experiment::search::{
-    Ended, FollowState, MaxLoadSource, PartOf, SearchMode, SearchSection, SearchState, Step,
+    FollowState, MaxLoadSource, PartOf, SearchMode, SearchOutcome, SearchSection, SearchState, SearchStep,
 };
 use linerate_search::methods::{Conclusion, Method, MethodSpec};
 use linerate_search::{Goal, GoalConclusion, PPB};
@@ -184,9 +184,9 @@ impl SearchSummary {
         let sending_ns: u64 =
             state.counted().filter_map(|step| step.request).map(|request| request.duration_ns).sum();
         let (ended, reason) = match &state.ended {
-            Some(Ended::Finished) => (SearchEnd::Finished, None),
-            Some(Ended::Budget) => (SearchEnd::Budget, None),
-            Some(Ended::Failed(why)) => (SearchEnd::Failed, Some(why.clone())),
+            Some(SearchOutcome::Finished) => (SearchEnd::Finished, None),
+            Some(SearchOutcome::Budget) => (SearchEnd::Budget, None),
+            Some(SearchOutcome::Failed(why)) => (SearchEnd::Failed, Some(why.clone())),
             None => (SearchEnd::Interrupted, None),
         };
         let goal = |(goal, conclusion): (&Goal, GoalConclusion)| GoalSummary {
@@ -224,7 +224,7 @@ impl SearchSummary {
 /// Packets of each path over the counted trials at a load.
 fn losses(state: &SearchState, load_pps: Option<u64>) -> Vec<PathLoss> {
     let mut losses: Vec<PathLoss> = Vec::new();
-    let at_load = |step: &&Step| step.request.is_some_and(|request| Some(request.load_pps) == load_pps);
+    let at_load = |step: &&SearchStep| step.request.is_some_and(|request| Some(request.load_pps) == load_pps);
     for path in state.counted().filter(at_load).flat_map(|step| &step.paths) {
         let lost = path.sent_packets.saturating_sub(path.received_packets);
         match losses.iter_mut().find(|loss| loss.pair == path.path) {

@@ -45,7 +45,7 @@ use self::warm_up::{WarmUpError, warm_up};
 use crate::platform::{Platform, PlatformError, random_bytes};
 use linerate_experiment::Experiment;
 use linerate_experiment::plan::Trial;
-use linerate_experiment::search::Ended;
+use linerate_experiment::search::SearchOutcome;
 use linerate_experiment::strategy::{NextTrial, Strategy};
 use linerate_results::store::checksum::FileSum;
 use linerate_results::store::{Earlier, Store, StoreError};
@@ -211,7 +211,9 @@ pub fn end(
 fn of_searches(recorder: &Recorder<'_>, strategy: &dyn Strategy) -> (Status, Option<String>) {
     let searches = strategy.searches(recorder.outcomes());
     let failed = searches.iter().find_map(|search| match &search.ended {
-        Some(Ended::Failed(why)) => Some(format!("search {} of {}: {why}", search.number, search.name)),
+        Some(SearchOutcome::Failed(why)) => {
+            Some(format!("search {} of {}: {why}", search.number, search.name))
+        }
         _ => None,
     });
     if failed.is_some() { (Status::Failed, failed) } else { (Status::Complete, None) }

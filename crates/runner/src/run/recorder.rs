@@ -18,7 +18,7 @@ use linerate_experiment::Experiment;
 use linerate_experiment::determinants::TrialKey;
 use linerate_experiment::plan::Trial;
 use linerate_experiment::search::SearchState;
-use linerate_experiment::strategy::{Outcomes, PathOutcome, Strategy, TrialOutcome};
+use linerate_experiment::strategy::{Outcomes, PathOutcome, RecordedOutcome, Strategy};
 use linerate_results::self_measurement::SelfMeasurement;
 use linerate_results::store::checksum::FileSum;
 use linerate_results::store::environment::{Changes, Environment};
@@ -222,7 +222,7 @@ impl Recorder<'_> {
         failures.iter().for_each(|failure| self.note_failure(failure));
         let measured = results.iter().map(PathOutcome::from).collect();
         let outcome =
-            if results.is_empty() { TrialOutcome::Failed } else { TrialOutcome::Measured(measured) };
+            if results.is_empty() { RecordedOutcome::Failed } else { RecordedOutcome::Measured(measured) };
         self.outcomes.add(trial, outcome);
         // Measured too late for this trial's line; the next line carries it.
         self.watch.overhead.last_packet_to_results_s = last_packet.map(|at| at.elapsed().as_secs_f64());

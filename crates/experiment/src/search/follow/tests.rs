@@ -3,7 +3,7 @@
 use linerate_search::methods::{BurstStatus, Conclusion, RecoveryTime, TrialLoad};
 use linerate_search::model::{Model, Simulated};
 
-use super::super::state::Ended;
+use super::super::state::SearchOutcome;
 use super::super::{FollowUp, SearchState, Searches, Throughput};
 use linerate_search::methods::{Delays, LossSpan, MethodTrial};
 use linerate_traffic::rate::Rate;
@@ -13,7 +13,7 @@ use super::super::{LimitsOf, SearchMode};
 use super::*;
 use crate::plan::Trial;
 use crate::strategy::PathOutcome;
-use crate::strategy::{NextTrial, Outcomes, Strategy, TrialOutcome as RunOutcome};
+use crate::strategy::{NextTrial, Outcomes, RecordedOutcome, Strategy};
 use crate::{Experiment, Overrides};
 
 const LINK_BPS: u64 = 10_000_000_000;
@@ -97,9 +97,9 @@ fn run(spec: &str, model: &Model, fails: impl Fn(&Trial) -> bool) -> (Vec<Trial>
             assert_eq!(searches(spec).next(&outcomes), NextTrial::Run(trial.clone()));
         }
         let outcome = if fails(&trial) {
-            RunOutcome::Failed
+            RecordedOutcome::Failed
         } else {
-            RunOutcome::Measured(vec![measured(&mut system, &trial, "tx0-rx0")])
+            RecordedOutcome::Measured(vec![measured(&mut system, &trial, "tx0-rx0")])
         };
         outcomes.add(&trial, outcome);
         trials.push(*trial);
@@ -131,7 +131,7 @@ fn every_benchmark_follows_the_search_in_order() {
     let (trials, states) = run(&spec, &model, |_| false);
     assert_eq!(states.len(), 2);
     for state in &states {
-        assert_eq!((&state.ended, state.follow.len()), (&Some(Ended::Finished), 6));
+        assert_eq!((&state.ended, state.follow.len()), (&Some(SearchOutcome::Finished), 6));
         let found = state.search.as_ref().unwrap().conclusions().next().unwrap().1;
         let throughput = found.effective_lower_bound_pps.unwrap();
         let Conclusion::Latency(latency) = conclusion(state, "latency") else { panic!() };
