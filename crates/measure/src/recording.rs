@@ -14,7 +14,7 @@ pub const LONGEST_GAP: Duration = Duration::from_secs(3600);
 
 /// A frame and its recording time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
+pub struct RecordedFrame {
     /// Recording time, from an arbitrary zero.
     pub at: Duration,
     /// The frame without check sequence.
@@ -24,7 +24,7 @@ pub struct Recorded {
 /// Frames to replay; at least one.
 #[derive(Debug, Clone)]
 pub struct Recording {
-    frames: Vec<Recorded>,
+    frames: Vec<RecordedFrame>,
 }
 
 /// Error: a recording that cannot be replayed.
@@ -82,7 +82,7 @@ impl Recording {
     ///
     /// # Errors
     /// When there are no frames, or one is not an Ethernet frame.
-    pub fn new(mut frames: Vec<Recorded>) -> Result<Self, RecordingError> {
+    pub fn new(mut frames: Vec<RecordedFrame>) -> Result<Self, RecordingError> {
         if frames.is_empty() {
             return Err(RecordingError::Empty);
         }
@@ -170,8 +170,8 @@ impl Recording {
 mod tests {
     use super::*;
 
-    fn frame(at_ms: u64, bytes: usize) -> Recorded {
-        Recorded { at: Duration::from_millis(at_ms), bytes: vec![7; bytes].into() }
+    fn frame(at_ms: u64, bytes: usize) -> RecordedFrame {
+        RecordedFrame { at: Duration::from_millis(at_ms), bytes: vec![7; bytes].into() }
     }
 
     #[test]

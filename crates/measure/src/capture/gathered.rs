@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::{CaptureError, MOST_BYTES, MOST_FRAMES};
 use super::{Capture, input::Input};
-use crate::recording::{LONGEST_BYTES, Recorded, Recording, RecordingError};
+use crate::recording::{LONGEST_BYTES, RecordedFrame, Recording, RecordingError};
 use std::io::Read;
 
 /// A frame as its record in the file describes it.
@@ -91,7 +91,7 @@ impl Gathered {
         let frames = self
             .frames
             .into_iter()
-            .map(|(at, bytes)| Recorded { at: since(at.filter(|_| timed)), bytes })
+            .map(|(at, bytes)| RecordedFrame { at: since(at.filter(|_| timed)), bytes })
             .collect();
         Ok(Capture { recording: Recording::new(frames)?, notes })
     }
