@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use hugepage_check::requirements::Requirements;
-use linerate_agent::engine::{Counter, Engine, EngineError, Finished, FlowReader};
+use linerate_agent::engine::{Engine, EngineError, Finished, FlowReader, TickCounter};
 use linerate_agent::host::invariant_counter;
 use linerate_measure::flow_table::FlowTable;
 use linerate_wire::counters::ReceiveCounters;
@@ -54,8 +54,8 @@ impl Engine for DpdkEngine<'_> {
         })))
     }
 
-    fn counter(&self) -> Counter {
-        Counter { source: SOURCE.into(), rate: self.setup.tick_rate(), invariant: invariant_counter() }
+    fn counter(&self) -> TickCounter {
+        TickCounter { source: SOURCE.into(), rate: self.setup.tick_rate(), invariant: invariant_counter() }
     }
 
     fn is_ready(&self) -> Result<bool, EngineError> {

@@ -16,7 +16,7 @@ use linerate_wire::state::{AgentState, Step};
 use linerate_wire::trial::{RoleSpec, TrialSpec, Work};
 
 use crate::cpu_time::Quota;
-use crate::engine::{Counter, Engine, Finished};
+use crate::engine::{Engine, Finished, TickCounter};
 use crate::host::{boot_id, monotonic_ns};
 use crate::host_watch::HostWatch;
 use crate::refusal::{failed, refused, validate};
@@ -141,7 +141,7 @@ impl<E: Engine> Agent<E> {
 
     /// The welcome for an authenticated controller.
     pub(crate) fn welcome(&self) -> Result<Welcome, WireError> {
-        let Counter { source, rate, invariant } = self.engine.counter();
+        let TickCounter { source, rate, invariant } = self.engine.counter();
         Ok(Welcome {
             protocol: PROTOCOL_VERSION,
             agent: self.identity.program.clone(),

@@ -35,7 +35,7 @@ pub trait Engine {
     fn describe(&self) -> Result<EngineInfo, EngineError>;
 
     /// The counter from which the engine reads times.
-    fn counter(&self) -> Counter;
+    fn counter(&self) -> TickCounter;
 
     /// True when the port's link is up.
     ///
@@ -119,7 +119,7 @@ pub trait Engine {
 
 /// Counter from which the times of packets are read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Counter {
+pub struct TickCounter {
     /// Name, such as `tsc`.
     pub source: String,
     /// Nominal and measured frequency.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use hugepage_check::cpu_set::CpuSet;
 use hugepage_check::requirements::Requirements;
-use linerate_agent::engine::{Counter, Engine, EngineError, Finished};
+use linerate_agent::engine::{Engine, EngineError, Finished, TickCounter};
 use linerate_http::tls::SettingsError;
 use linerate_http::tls::server::ServerTls;
 use linerate_traffic::safety::Ceilings;
@@ -159,8 +159,8 @@ impl Engine for KernelEngine {
         Ok(EngineInfo::Streams(Box::new(engine)))
     }
 
-    fn counter(&self) -> Counter {
-        Counter {
+    fn counter(&self) -> TickCounter {
+        TickCounter {
             source: "monotonic_raw".to_owned(),
             rate: TickRate::new(CLOCK_HZ, CLOCK_HZ, 0.0),
             invariant: true,

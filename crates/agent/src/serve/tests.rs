@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::agent::Identity;
-use crate::engine::{Counter, EngineError, Finished};
+use crate::engine::{EngineError, Finished, TickCounter};
 use crate::machine::machine;
 
 const TOKEN: &str = "correct horse battery staple";
@@ -53,9 +53,9 @@ impl Engine for Still {
         })))
     }
 
-    fn counter(&self) -> Counter {
+    fn counter(&self) -> TickCounter {
         let rate = TickRate::new(1_000_000_000, 1_000_000_000, 0.0);
-        Counter { source: "monotonic".to_owned(), rate, invariant: true }
+        TickCounter { source: "monotonic".to_owned(), rate, invariant: true }
     }
 
     fn is_ready(&self) -> Result<bool, EngineError> {

@@ -8,7 +8,7 @@ use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 
 use hugepage_check::requirements::Requirements;
-use linerate_agent::engine::{Counter, Engine, EngineError, Finished, FlowReader};
+use linerate_agent::engine::{Engine, EngineError, Finished, FlowReader, TickCounter};
 use linerate_agent::host::monotonic_ns;
 use linerate_measure::analysis::{Analysis, Expect};
 use linerate_measure::flows::{FrameWriter, Slots};
@@ -209,8 +209,12 @@ impl Engine for ToyEngine {
         Ok(EngineInfo::Frames(Box::new(FrameEngine { dpdk, port, lcores, no_huge, network: None })))
     }
 
-    fn counter(&self) -> Counter {
-        Counter { source: "monotonic".into(), rate: TickRate::new(TICK_HZ, TICK_HZ, 0.0), invariant: true }
+    fn counter(&self) -> TickCounter {
+        TickCounter {
+            source: "monotonic".into(),
+            rate: TickRate::new(TICK_HZ, TICK_HZ, 0.0),
+            invariant: true,
+        }
     }
 
     fn is_ready(&self) -> Result<bool, EngineError> {
