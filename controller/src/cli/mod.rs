@@ -39,7 +39,7 @@ use crate::schema::SchemaOf;
 use linerate_experiment::ExperimentError;
 use linerate_experiment::plan::PlanError;
 use linerate_kubernetes::access;
-use linerate_report::export::Format;
+use linerate_report::export::ExportFormat;
 use linerate_runner::platform::PlatformError;
 use linerate_traffic::safety::EnvironmentError;
 
@@ -175,7 +175,7 @@ struct RunArgs {
     results: PathBuf,
     /// Also export the results in these formats, as `linerate results export` does
     #[arg(long, value_enum, value_delimiter = ',')]
-    format: Vec<Format>,
+    format: Vec<ExportFormat>,
     /// The data-plane program [default: LINERATE_DATAPLANE, or linerate-dataplane beside linerate or in PATH]
     #[arg(long, value_name = "PATH")]
     dataplane: Option<PathBuf>,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::support::{Bench, python, stderr, stdout};
-use linerate_report::export::series::{Column, RATE_KEYS, RECEIVE_KEYS, receiver, transmitter};
+use linerate_report::export::series::{RATE_KEYS, RECEIVE_KEYS, SeriesColumn, receiver, transmitter};
 use linerate_report::upload::Uploaded;
 use linerate_results::store::Recorded;
 use serde_json::Value;
@@ -88,7 +88,7 @@ fn read_back(python: &Path, directory: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn assert_rows(rows: &[Value], columns: &[Column], role: &str, repeat: u32) {
+fn assert_rows(rows: &[Value], columns: &[SeriesColumn], role: &str, repeat: u32) {
     for (step, row) in rows.iter().enumerate() {
         assert_eq!(
             (&row["step"], &row["role"], &row["repeat"]),

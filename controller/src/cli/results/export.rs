@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::output::{print, say};
 use super::super::{Ending, RESULTS};
-use linerate_report::export::{Exported, Format, export};
+use linerate_report::export::{ExportFormat, Exported, export};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,7 +27,7 @@ pub(in crate::cli) struct ExportArgs {
     ids: Vec<String>,
     /// Formats
     #[arg(long, visible_alias = "as", value_enum, value_delimiter = ',', default_value = "all")]
-    format: Vec<Format>,
+    format: Vec<ExportFormat>,
     /// Write to DIR/ID instead of beside the trials
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,

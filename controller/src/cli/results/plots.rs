@@ -2,7 +2,9 @@
 
 use super::super::output::width;
 use super::super::table;
-use linerate_report::export::series::{Column, READ_KEY, TIME_KEY, is_queue_key, receiver, transmitter};
+use linerate_report::export::series::{
+    READ_KEY, SeriesColumn, TIME_KEY, is_queue_key, receiver, transmitter,
+};
 use linerate_results::store::record::TrialRecord;
 
 /// Longest plot in characters; for longer series, each character shows the mean of its part.
@@ -44,7 +46,7 @@ pub(super) fn series(record: &TrialRecord, wanted: &Wanted) -> String {
     let mut rows = Vec::new();
     for (end, columns) in [("tx", transmitter(record)), ("rx", receiver(record))] {
         for column in columns.iter().filter(|column| wanted.has(end, &column.name)) {
-            let Column { name, values, .. } = column;
+            let SeriesColumn { name, values, .. } = column;
             let (Some(least), Some(most)) = (values.iter().min(), values.iter().max()) else { continue };
             rows.push([
                 end.to_owned(),
@@ -78,7 +80,7 @@ fn plot(values: &[i64]) -> String {
 /// True when an end has a series of this name.
 pub(super) fn is_known(key: &str) -> bool {
     let empty = TrialRecord::default();
-    let named = |columns: &[Column]| columns.iter().any(|column| column.name == key);
+    let named = |columns: &[SeriesColumn]| columns.iter().any(|column| column.name == key);
     key == "all" || is_queue_key(key) || named(&transmitter(&empty)) || named(&receiver(&empty))
 }
 

@@ -9,7 +9,7 @@ use super::super::output::{print, say};
 use super::PlaceArgs;
 use super::look::check_id;
 use linerate_report::pages::source::Source;
-use linerate_report::pages::{Format, report};
+use linerate_report::pages::{ReportFormat, report};
 use linerate_results::store;
 
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub(in crate::cli) struct ReportArgs {
     id: String,
     /// Formats, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', default_value = "html")]
-    format: Vec<Format>,
+    format: Vec<ReportFormat>,
     /// Directory of the files, created if missing
     #[arg(long, value_name = "DIR", default_value = ".")]
     to: PathBuf,

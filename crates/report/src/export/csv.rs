@@ -6,19 +6,19 @@ use std::time::SystemTime;
 use linerate_wire::loss::LossTimeline;
 
 use super::place::instant;
-use super::series::{Column, PORT_KEYS, RATE_KEYS, TIME_KEY, values};
+use super::series::{PORT_KEYS, RATE_KEYS, SeriesColumn, TIME_KEY, values};
 
 /// The transmitter's rates as `YYYY-MM-DDTHH:MM:SS,key=value,…`, one line per sample.
-pub(super) fn rate_stats(columns: &[Column], start: SystemTime) -> String {
+pub(super) fn rate_stats(columns: &[SeriesColumn], start: SystemTime) -> String {
     lines(columns, start, &RATE_KEYS)
 }
 
 /// The port's counters in the same form, with their names without prefix.
-pub(super) fn port_stats(columns: &[Column], start: SystemTime) -> String {
+pub(super) fn port_stats(columns: &[SeriesColumn], start: SystemTime) -> String {
     lines(columns, start, &PORT_KEYS)
 }
 
-fn lines(columns: &[Column], start: SystemTime, keys: &[&str]) -> String {
+fn lines(columns: &[SeriesColumn], start: SystemTime, keys: &[&str]) -> String {
     let mut text = String::new();
     for (sample, at_ns) in values(columns, TIME_KEY).iter().enumerate() {
         text.push_str(&instant(start, *at_ns));
@@ -58,7 +58,7 @@ pub(super) fn losses(timeline: &LossTimeline) -> Result<Vec<u8>, csv::Error> {
 ///
 /// # Errors
 /// When the table cannot be written, which does not happen in memory.
-pub(super) fn table(columns: &[Column]) -> Result<Vec<u8>, csv::Error> {
+pub(super) fn table(columns: &[SeriesColumn]) -> Result<Vec<u8>, csv::Error> {
     let mut writer = Table::new();
     writer.row(columns.iter().map(|column| column.name.as_ref()))?;
     for sample in 0..columns.first().map_or(0, |column| column.values.len()) {

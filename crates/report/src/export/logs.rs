@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use super::place::instant;
-use super::series::{Column, RECEIVE_KEYS, TIME_KEY, values};
+use super::series::{RECEIVE_KEYS, SeriesColumn, TIME_KEY, values};
 use linerate_results::summary::{Summary, WarmUp};
 
 /// The receiver's samples, one line each.
-pub(super) fn stats(columns: &[Column], start: SystemTime) -> String {
+pub(super) fn stats(columns: &[SeriesColumn], start: SystemTime) -> String {
     let mut text = String::new();
     for (sample, at_ns) in values(columns, TIME_KEY).iter().enumerate() {
         text.push_str(&instant(start, *at_ns));

@@ -43,7 +43,7 @@ use linerate_results::summary::Summary;
 
 /// A format of exported trials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum ExportFormat {
     /// Samples for numpy, one file per end
     Npz,
     /// Samples as CSV: lines of key=value, and tables with a header
@@ -73,20 +73,20 @@ pub enum Format {
     All,
 }
 
-impl Format {
-    const EVERY: [Format; 12] = [
-        Format::Npz,
-        Format::Csv,
-        Format::Metadata,
-        Format::Logs,
-        Format::Summary,
-        Format::Xlsx,
-        Format::Parquet,
-        Format::Iperf3Json,
-        Format::K8sNetperf,
-        Format::Perfdash,
-        Format::Monitor,
-        Format::PodsCsv,
+impl ExportFormat {
+    const EVERY: [ExportFormat; 12] = [
+        ExportFormat::Npz,
+        ExportFormat::Csv,
+        ExportFormat::Metadata,
+        ExportFormat::Logs,
+        ExportFormat::Summary,
+        ExportFormat::Xlsx,
+        ExportFormat::Parquet,
+        ExportFormat::Iperf3Json,
+        ExportFormat::K8sNetperf,
+        ExportFormat::Perfdash,
+        ExportFormat::Monitor,
+        ExportFormat::PodsCsv,
     ];
 }
 
@@ -138,10 +138,10 @@ type File = (String, Vec<u8>);
 pub fn export(
     results: &Path,
     ids: &[String],
-    formats: &[Format],
+    formats: &[ExportFormat],
     to: Option<&Path>,
 ) -> Result<Exported, ExportError> {
-    let wanted = |format| formats.contains(&format) || formats.contains(&Format::All);
+    let wanted = |format| formats.contains(&format) || formats.contains(&ExportFormat::All);
     let Exported { mut written, mut left_out } = Exported::default();
     let mut exported = Vec::new();
     for id in ids {
@@ -155,7 +155,7 @@ pub fn export(
             }
         };
         let before = written.len();
-        for format in Format::EVERY.into_iter().filter(|format| wanted(*format)) {
+        for format in ExportFormat::EVERY.into_iter().filter(|format| wanted(*format)) {
             each_file(&recorded, format, &mut |path, bytes| {
                 let path = InnerPath::parse(path).map_err(|error| ExportError::Place(error.to_string()))?;
                 base.replace(&path, bytes)?;
@@ -169,7 +169,7 @@ pub fn export(
         }
         exported.push(recorded);
     }
-    if wanted(Format::Summary) {
+    if wanted(ExportFormat::Summary) {
         // The table of all experiments is shared; under the lock, the last writer has read the records of all
         // others.
         let _alone = to.is_none().then(|| alone(results)).transpose()?;
@@ -195,7 +195,7 @@ pub fn export(
 /// one trial's files at a time.
 fn each_file(
     recorded: &Recorded,
-    format: Format,
+    format: ExportFormat,
     write: &mut impl FnMut(&str, &[u8]) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     let id = &recorded.summary.experiment.id;
@@ -205,12 +205,12 @@ fn each_file(
         reason: reason.to_string(),
     };
     match format {
-        Format::Xlsx => {
+        ExportFormat::Xlsx => {
             let report = report(&Source::without_records(recorded)?);
             let bytes = workbook(&recorded.summary, &report).map_err(|error| form("the workbook", &error))?;
             write(&format!("{id}.xlsx"), &bytes)
         }
-        Format::Parquet => {
+        ExportFormat::Parquet => {
             let Summary { trials, streams: of_streams, .. } = &recorded.summary;
             if of_streams.is_empty() || !trials.is_empty() {
                 write(parquet::FILE, &parquet::parquet(recorded)?)?;
@@ -221,15 +221,21 @@ fn each_file(
             let file = if trials.is_empty() { parquet::FILE } else { streams::parquet::FILE_BESIDE_FRAMES };
             write(file, &streams::parquet::parquet(recorded)?)
         }
-        Format::Iperf3Json | Format::K8sNetperf | Format::Perfdash => streams_files(recorded, format, write),
-        Format::Npz | Format::Csv | Format::Metadata | Format::Logs => {
+        ExportFormat::Iperf3Json | ExportFormat::K8sNetperf | ExportFormat::Perfdash => {
+            streams_files(recorded, format, write)
+        }
+        ExportFormat::Npz | ExportFormat::Csv | ExportFormat::Metadata | ExportFormat::Logs => {
             for (trial, record) in recorded.summary.trials.iter().zip(recorded.trials()) {
                 let directory = trial.trial.rsplit_once('/').map_or("", |(directory, _)| directory);
                 let record = record?;
                 let of_trial = match format {
-                    Format::Npz => npz_files(recorded, &record).map_err(|error| form("npz files", &error))?,
-                    Format::Csv => csv_files(recorded, &record).map_err(|error| form("CSV files", &error))?,
-                    Format::Logs => log_files(recorded, &record),
+                    ExportFormat::Npz => {
+                        npz_files(recorded, &record).map_err(|error| form("npz files", &error))?
+                    }
+                    ExportFormat::Csv => {
+                        csv_files(recorded, &record).map_err(|error| form("CSV files", &error))?
+                    }
+                    ExportFormat::Logs => log_files(recorded, &record),
                     _ => {
                         vec![("metadata.txt".to_owned(), metadata::metadata(recorded, &record)?.into_bytes())]
                     }
@@ -238,13 +244,13 @@ fn each_file(
                     write(&format!("{directory}/{name}"), &bytes)?;
                 }
             }
-            if format == Format::Csv
+            if format == ExportFormat::Csv
                 && let Some(table) =
                     engines::table(&recorded.summary).map_err(|error| form("engines", &error))?
             {
                 write(engines::FILE, &table)?;
             }
-            if format == Format::Csv
+            if format == ExportFormat::Csv
                 && let Some(table) = host_settings::table(&recorded.summary)
                     .map_err(|error| form("settings of hosts", &error))?
             {
@@ -253,7 +259,7 @@ fn each_file(
             streams_tables(recorded, format, write)?;
             http_tables(recorded, format, write)
         }
-        Format::Monitor => {
+        ExportFormat::Monitor => {
             for record in recorded.trials() {
                 let record = record?;
                 for (name, text) in monitor::files(&record, started_at(&recorded.summary, &record)) {
@@ -262,7 +268,7 @@ fn each_file(
             }
             Ok(())
         }
-        Format::PodsCsv => {
+        ExportFormat::PodsCsv => {
             for (path, table) in
                 http::by_backends(&recorded.summary).map_err(|error| form("requests by backends", &error))?
             {
@@ -270,18 +276,18 @@ fn each_file(
             }
             Ok(())
         }
-        Format::Summary | Format::All => Ok(()),
+        ExportFormat::Summary | ExportFormat::All => Ok(()),
     }
 }
 
 /// Tables of trials of HTTP; none of other experiments.
 fn http_tables(
     recorded: &Recorded,
-    format: Format,
+    format: ExportFormat,
     write: &mut impl FnMut(&str, &[u8]) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     let summary = &recorded.summary;
-    if summary.http.is_empty() || format != Format::Csv {
+    if summary.http.is_empty() || format != ExportFormat::Csv {
         return Ok(());
     }
     let form = |error: ::csv::Error| ExportError::Form {
@@ -302,11 +308,11 @@ fn http_tables(
 /// Tables of trials of streams; none of an experiment of frames.
 fn streams_tables(
     recorded: &Recorded,
-    format: Format,
+    format: ExportFormat,
     write: &mut impl FnMut(&str, &[u8]) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     let summary = &recorded.summary;
-    if summary.streams.is_empty() || !matches!(format, Format::Csv | Format::Npz) {
+    if summary.streams.is_empty() || !matches!(format, ExportFormat::Csv | ExportFormat::Npz) {
         return Ok(());
     }
     let form = |error: &dyn std::fmt::Display| ExportError::Form {
@@ -314,13 +320,13 @@ fn streams_tables(
         id: summary.experiment.id.clone(),
         reason: error.to_string(),
     };
-    if format == Format::Csv {
+    if format == ExportFormat::Csv {
         write(tables::TRIALS_FILE, &tables::trials(summary).map_err(|error| form(&error))?)?;
     }
     for trial in &summary.streams {
         let directory = trial.trial.rsplit_once('/').map_or("", |(directory, _)| directory);
         let rows = tables::sampled(recorded, trial)?;
-        if format == Format::Npz {
+        if format == ExportFormat::Npz {
             for (end, name) in [("tx", "samples_tx.npz"), ("rx", "samples_rx.npz")] {
                 let bytes = npz::npz(&tables::columns(&rows, end)).map_err(|error| form(&error))?;
                 write(&format!("{directory}/{name}"), &bytes)?;
@@ -339,7 +345,7 @@ fn streams_tables(
 /// Files of trials of streams; none of an experiment of frames.
 fn streams_files(
     recorded: &Recorded,
-    format: Format,
+    format: ExportFormat,
     write: &mut impl FnMut(&str, &[u8]) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     let summary = &recorded.summary;
@@ -347,7 +353,7 @@ fn streams_files(
         return Ok(());
     }
     match format {
-        Format::K8sNetperf => {
+        ExportFormat::K8sNetperf => {
             let table = streams::k8s_netperf_table(summary);
             let table = table.map_err(|error| ExportError::Form {
                 what: "k8s-netperf's table",
@@ -357,7 +363,9 @@ fn streams_files(
             write("k8s-netperf.csv", &table)?;
             write("k8s-netperf.json", streams::k8s_netperf_documents(summary).to_string().as_bytes())
         }
-        Format::Perfdash => write("perfdash.json", streams::perfdash_data(summary).to_string().as_bytes()),
+        ExportFormat::Perfdash => {
+            write("perfdash.json", streams::perfdash_data(summary).to_string().as_bytes())
+        }
         _ => {
             for trial in &summary.streams {
                 let record = recorded.streams_trial(&trial.trial)?;

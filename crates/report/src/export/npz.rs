@@ -6,17 +6,17 @@ use npyz::WriterBuilder;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::series::Column;
+use super::series::SeriesColumn;
 
 /// The columns as an npz file.
 ///
 /// # Errors
 /// When the archive cannot be written, which does not happen in memory.
-pub(super) fn npz(columns: &[Column]) -> io::Result<Vec<u8>> {
+pub(super) fn npz(columns: &[SeriesColumn]) -> io::Result<Vec<u8>> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     // Without a date, so that repeated exports are identical.
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
-    for Column { name, values, .. } in columns {
+    for SeriesColumn { name, values, .. } in columns {
         archive.start_file(format!("{name}.npy"), options)?;
         archive.write_all(&npy(values)?)?;
     }

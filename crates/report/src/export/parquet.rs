@@ -10,7 +10,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 
 use super::search;
-use super::series::{Column, queue_key, receiver, transmitter};
+use super::series::{SeriesColumn, queue_key, receiver, transmitter};
 use linerate_results::store::record::{Samples, TrialRecord};
 use linerate_results::store::{Recorded, StoreError};
 
@@ -124,7 +124,7 @@ fn trial(
     for key in keys {
         let (mut values, mut defined) = (Vec::new(), Vec::new());
         for (columns, rows) in &ends {
-            let known: Option<&Column> = columns.iter().find(|column| column.name == *key);
+            let known: Option<&SeriesColumn> = columns.iter().find(|column| column.name == *key);
             values.extend(known.map(|column| &column.values[..]).unwrap_or_default());
             defined.extend(std::iter::repeat_n(i16::from(known.is_some()), *rows));
         }

@@ -61,14 +61,15 @@ mod tests {
 
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
-    use super::super::{Format, export};
+    use super::super::{ExportFormat, export};
     use linerate_results::fixtures::search::limited_by_generator;
 
     #[test]
     fn every_table_has_the_place_of_a_trial_in_its_search() {
         let searched = limited_by_generator();
         let (results, id) = searched.store();
-        let formats = [Format::Summary, Format::Metadata, Format::Parquet, Format::Xlsx];
+        let formats =
+            [ExportFormat::Summary, ExportFormat::Metadata, ExportFormat::Parquet, ExportFormat::Xlsx];
         let written = export(results.path(), std::slice::from_ref(&id), &formats, None).unwrap().written;
         let path = |name: &str| written.iter().find(|path| path.ends_with(name)).unwrap();
         let table = fs::read_to_string(path("summary_all_experiments.csv")).unwrap();
@@ -92,8 +93,9 @@ mod tests {
     #[test]
     fn experiments_without_a_search_have_no_such_columns() {
         let (results, id) = linerate_results::fixtures::recorded();
-        let written =
-            export(results.path(), &[id], &[Format::Summary, Format::Metadata], None).unwrap().written;
+        let written = export(results.path(), &[id], &[ExportFormat::Summary, ExportFormat::Metadata], None)
+            .unwrap()
+            .written;
         for path in written {
             assert!(!fs::read_to_string(&path).unwrap().contains("search_"), "{}", path.display());
         }

@@ -20,7 +20,7 @@ const NS_PER_S: i128 = 1_000_000_000;
 
 /// A name and one value per row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub struct SeriesColumn {
     /// The key in npz, CSV and Parquet files.
     pub name: Cow<'static, str>,
     /// One value per row, in chronological order.
@@ -29,7 +29,7 @@ pub struct Column {
     pub spans_ns: Vec<i64>,
 }
 
-impl Column {
+impl SeriesColumn {
     /// A column other than a rate.
     pub(super) fn named(name: impl Into<Cow<'static, str>>, values: Vec<i64>) -> Self {
         Self::counts(name, values)
@@ -105,7 +105,7 @@ const RETURNED_KEYS: [&str; 6] =
 
 /// The transmitter's rows: [`TIME_KEY`], [`READ_KEY`], [`RATE_KEYS`], [`PORT_KEYS`] and Linerate's own
 /// counters; for a round trip also the packets that came back, under the names of a receiver's counters.
-pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
+pub fn transmitter(record: &TrialRecord) -> Vec<SeriesColumn> {
     let sending = Window::of_sending(record);
     let end = End::new(&record.samples.tx, sending);
     let mut columns = end.times().to_vec();
@@ -129,7 +129,7 @@ pub fn transmitter(record: &TrialRecord) -> Vec<Column> {
 /// `rx_packets` counts first copies of the trial's packets, so the largest `port_opackets` minus the largest
 /// `rx_packets` is the loss. In a round trip this end is the far one; the loss on the way back appears at
 /// [`transmitter`].
-pub fn receiver(record: &TrialRecord) -> Vec<Column> {
+pub fn receiver(record: &TrialRecord) -> Vec<SeriesColumn> {
     let receipt = Window::of_receipt(record);
     let end = End::new(&record.samples.rx, receipt);
     let mut columns = end.times().to_vec();
@@ -165,7 +165,7 @@ pub fn is_queue_key(key: &str) -> bool {
 }
 
 /// Frames of each receive queue, if there are several.
-fn queues(samples: &[TimedSample], window: Window) -> Vec<Column> {
+fn queues(samples: &[TimedSample], window: Window) -> Vec<SeriesColumn> {
     let rows = rows(samples, window);
     let count = samples.iter().map(|sample| sample.queue_frames.len()).max().unwrap_or(0);
     let queues = (0..count).filter(|_| count > 1);
@@ -174,13 +174,13 @@ fn queues(samples: &[TimedSample], window: Window) -> Vec<Column> {
             let frames = samples[*row].queue_frames.get(queue).copied().unwrap_or(0);
             i64::try_from(frames).unwrap_or(i64::MAX)
         };
-        Column::counts(queue_key(queue), rows.iter().map(frames).collect())
+        SeriesColumn::counts(queue_key(queue), rows.iter().map(frames).collect())
     };
     queues.map(column).collect()
 }
 
 /// Samples of the end that counts arrivals: in a round trip, the transmitter.
-pub fn counting(record: &TrialRecord) -> Vec<Column> {
+pub fn counting(record: &TrialRecord) -> Vec<SeriesColumn> {
     if is_round_trip(record) { transmitter(record) } else { receiver(record) }
 }
 
@@ -243,20 +243,20 @@ impl End {
         if row + 1 == self.points.len() { read_ns.min(self.window.end_ns) } else { read_ns }
     }
 
-    fn times(&self) -> [Column; 2] {
+    fn times(&self) -> [SeriesColumn; 2] {
         [
-            Column::counts(TIME_KEY, (0..self.points.len()).map(|row| self.end_ns(row)).collect()),
-            Column::counts(READ_KEY, self.points.iter().map(|point| point.at_ns).collect()),
+            SeriesColumn::counts(TIME_KEY, (0..self.points.len()).map(|row| self.end_ns(row)).collect()),
+            SeriesColumn::counts(READ_KEY, self.points.iter().map(|point| point.at_ns).collect()),
         ]
     }
 
-    fn total(&self, name: &'static str, counter: impl Fn(&Point) -> u64) -> Column {
+    fn total(&self, name: &'static str, counter: impl Fn(&Point) -> u64) -> SeriesColumn {
         let whole = |point: &Point| i64::try_from(counter(point)).unwrap_or(i64::MAX);
-        Column::counts(name, self.points.iter().map(whole).collect())
+        SeriesColumn::counts(name, self.points.iter().map(whole).collect())
     }
 
     /// Rate rounded to the nearest whole number; 0 if no time has passed or the counter went back.
-    fn per_second(&self, name: &'static str, counter: impl Fn(&Point) -> u64) -> Column {
+    fn per_second(&self, name: &'static str, counter: impl Fn(&Point) -> u64) -> SeriesColumn {
         let (mut earlier_ns, mut earlier) = (self.window.start_ns, 0);
         let (mut values, mut spans_ns) = (Vec::new(), Vec::new());
         for (row, point) in self.points.iter().enumerate() {
@@ -268,7 +268,7 @@ impl End {
             spans_ns.push(i64::try_from(elapsed_ns.max(0)).unwrap_or(i64::MAX));
             (earlier_ns, earlier) = (earlier_ns.max(end_ns), now);
         }
-        Column { name: name.into(), values, spans_ns }
+        SeriesColumn { name: name.into(), values, spans_ns }
     }
 
     /// The counters of `table` with these keys.
@@ -277,7 +277,7 @@ impl End {
         keys: [&'static str; N],
         table: &[Counter<T>],
         of: fn(&Point) -> &T,
-    ) -> [Column; N] {
+    ) -> [SeriesColumn; N] {
         keys.map(|key| {
             let count = named(table, key);
             self.total(key, |point| count(of(point)))
@@ -285,7 +285,7 @@ impl End {
     }
 
     /// Adds the counters of `table` whose keys are not among the `columns` yet.
-    fn add_totals<T>(&self, columns: &mut Vec<Column>, table: &[Counter<T>], of: fn(&Point) -> &T) {
+    fn add_totals<T>(&self, columns: &mut Vec<SeriesColumn>, table: &[Counter<T>], of: fn(&Point) -> &T) {
         for counter in table {
             let Some(key) = counter.shown.column else { continue };
             if columns.iter().all(|column| column.name != key) {
@@ -295,13 +295,13 @@ impl End {
     }
 
     /// Columns of the packets that came back in a round trip.
-    fn received(&self) -> Vec<Column> {
+    fn received(&self) -> Vec<SeriesColumn> {
         let mut columns = vec![self.per_second("rx_pps", |point| point.rx.packets)];
         columns.extend(self.totals(RETURNED_KEYS, &ReceiveCounters::TABLE, |point| &point.rx));
         columns
     }
 
-    fn port(&self) -> Vec<Column> {
+    fn port(&self) -> Vec<SeriesColumn> {
         let mut columns = self.totals(PORT_KEYS, &PortCounters::TABLE, |point| &point.port).to_vec();
         self.add_totals(&mut columns, &PortCounters::TABLE, |point| &point.port);
         if !self.has_port {
@@ -310,8 +310,8 @@ impl End {
         columns
     }
 
-    fn rate(&self, name: &'static str) -> Column {
-        let megabits = |mut bits: Column| {
+    fn rate(&self, name: &'static str) -> SeriesColumn {
+        let megabits = |mut bits: SeriesColumn| {
             bits.values.iter_mut().for_each(|bps| *bps = bps.saturating_add(500_000) / 1_000_000);
             bits
         };
@@ -339,6 +339,6 @@ fn named<T>(table: &[Counter<T>], key: &str) -> fn(&T) -> u64 {
 }
 
 /// Values of the column with this name; empty when there is none.
-pub fn values<'c>(columns: &'c [Column], name: &str) -> &'c [i64] {
+pub fn values<'c>(columns: &'c [SeriesColumn], name: &str) -> &'c [i64] {
     columns.iter().find(|column| column.name == name).map_or(&[], |column| &column.values)
 }

@@ -2,7 +2,7 @@
 
 use super::cells::Table;
 use super::search;
-use super::series::{Column, counting, transmitter, values};
+use super::series::{SeriesColumn, counting, transmitter, values};
 use linerate_results::store::record::TrialRecord;
 use linerate_results::store::{Recorded, StoreError};
 use linerate_results::summary::{Summary, TrialSummary};
@@ -58,7 +58,7 @@ pub(super) fn summary_csv(experiments: &[Recorded]) -> Result<Vec<u8>, SummaryCs
 
 fn row(summary: &Summary, trial: &TrialSummary, record: &TrialRecord) -> [String; 13] {
     let (tx, rx) = (transmitter(record), counting(record));
-    let most = |columns: &[Column], key: &str| values(columns, key).iter().copied().max().unwrap_or(0);
+    let most = |columns: &[SeriesColumn], key: &str| values(columns, key).iter().copied().max().unwrap_or(0);
     let mpps = |pps: f64| format!("{:.6}", pps / 1e6);
     [
         summary.experiment.id.clone(),

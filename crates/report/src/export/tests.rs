@@ -9,10 +9,10 @@ use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
 use linerate_wire::loss::LossTimeline;
 use linerate_wire::report::LatencySummary;
 
-use super::series::{Column, PORT_KEYS, RATE_KEYS, READ_KEY, RECEIVE_KEYS, TIME_KEY, counting, values};
+use super::series::{PORT_KEYS, RATE_KEYS, READ_KEY, RECEIVE_KEYS, SeriesColumn, TIME_KEY, counting, values};
 use super::*;
 
-fn names(columns: &[Column]) -> Vec<&str> {
+fn names(columns: &[SeriesColumn]) -> Vec<&str> {
     columns.iter().map(|column| column.name.as_ref()).collect()
 }
 
@@ -72,7 +72,8 @@ fn a_port_that_was_reset_has_our_counters() {
     record.samples.tx[1].port = None;
     assert_eq!(values(&transmitter(&record), "port_opackets"), [14_880_952, 14_881_962]);
     // What only the port counts is not known, and not 0.
-    let keys = |columns: &[Column]| columns.iter().map(|column| column.name.to_string()).collect::<Vec<_>>();
+    let keys =
+        |columns: &[SeriesColumn]| columns.iter().map(|column| column.name.to_string()).collect::<Vec<_>>();
     let [tx, whole] = [&record, &self::record()].map(|record| keys(&transmitter(record)));
     assert!(whole.iter().any(|key| key == "port_ierrors") && whole.iter().any(|key| key == "imissed"));
     assert!(!tx.iter().any(|key| key == "port_ierrors" || key == "imissed"), "{tx:?}");
@@ -101,7 +102,8 @@ fn csv_has_the_older_form_and_one_with_a_header() {
 #[test]
 fn every_form_is_written_whole_and_listed_in_the_manifest() {
     let (results, id) = recorded();
-    let written = export(results.path(), std::slice::from_ref(&id), &[Format::All], None).unwrap().written;
+    let written =
+        export(results.path(), std::slice::from_ref(&id), &[ExportFormat::All], None).unwrap().written;
     let directory = results.path().join(&id);
     let manifest = Manifest::read(&directory).unwrap().unwrap();
     for path in &written {
@@ -115,7 +117,8 @@ fn every_form_is_written_whole_and_listed_in_the_manifest() {
         }
     }
     let first: Vec<_> = written.iter().map(|path| fs::read(path).unwrap()).collect();
-    let again = export(results.path(), std::slice::from_ref(&id), &[Format::All], None).unwrap().written;
+    let again =
+        export(results.path(), std::slice::from_ref(&id), &[ExportFormat::All], None).unwrap().written;
     assert!(
         again == written && again.iter().zip(&first).all(|(path, bytes)| &fs::read(path).unwrap() == bytes)
     );
@@ -126,15 +129,16 @@ fn every_form_is_written_whole_and_listed_in_the_manifest() {
     assert_eq!(name.parent().unwrap(), directory.join("tx0-rx0").join(profile));
 
     let elsewhere = results.path().join("elsewhere");
-    let written =
-        export(results.path(), std::slice::from_ref(&id), &[Format::Npz], Some(&elsewhere)).unwrap().written;
+    let written = export(results.path(), std::slice::from_ref(&id), &[ExportFormat::Npz], Some(&elsewhere))
+        .unwrap()
+        .written;
     assert!(written.len() == 2 && written.iter().all(|path| path.starts_with(elsewhere.join(&id))));
 }
 
 #[test]
 fn numbers_of_any_size_are_exported() {
     let (results, id) = recorded_of(extreme_record());
-    let written = export(results.path(), &[id], &[Format::All], None).unwrap().written;
+    let written = export(results.path(), &[id], &[ExportFormat::All], None).unwrap().written;
     assert!(written.len() > 10, "{written:?}");
 }
 
@@ -142,7 +146,7 @@ fn numbers_of_any_size_are_exported() {
 fn unreadable_experiments_are_named_when_the_table_of_all_lacks_them() {
     let (results, id) = recorded();
     fs::create_dir(results.path().join("00000000")).unwrap();
-    let exported = export(results.path(), &[id], &[Format::Summary], None).unwrap();
+    let exported = export(results.path(), &[id], &[ExportFormat::Summary], None).unwrap();
     let [(left_out, reason)] = &exported.left_out[..] else { panic!("{exported:?}") };
     assert_eq!(left_out, "00000000");
     assert!(reason.to_string().contains("no summary.json"), "{reason}");
@@ -153,10 +157,14 @@ fn unreadable_experiments_are_named_when_the_table_of_all_lacks_them() {
 #[test]
 fn the_summary_table_and_the_metadata_have_the_older_names() {
     let (results, id) = recorded();
-    let written =
-        export(results.path(), std::slice::from_ref(&id), &[Format::Summary, Format::Metadata], None)
-            .unwrap()
-            .written;
+    let written = export(
+        results.path(),
+        std::slice::from_ref(&id),
+        &[ExportFormat::Summary, ExportFormat::Metadata],
+        None,
+    )
+    .unwrap()
+    .written;
     let text =
         |name: &str| fs::read_to_string(written.iter().find(|path| path.ends_with(name)).unwrap()).unwrap();
     let table = text("summary_all_experiments.csv");
@@ -255,7 +263,8 @@ fn an_experiment_that_is_not_there_is_named() {
     for (id, word) in
         [("../../etc", "8 hexadecimal digits"), ("0badf00d", "0badf00d: there is no such experiment")]
     {
-        let error = export(results.path(), &[id.to_owned()], &[Format::All], None).unwrap_err().to_string();
+        let error =
+            export(results.path(), &[id.to_owned()], &[ExportFormat::All], None).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
         assert!(!results.path().join(SUMMARY_FILE).exists());
     }
@@ -297,7 +306,7 @@ fn of_a_round_trip_the_transmitters_file_has_what_came_back() {
 #[test]
 fn what_was_exported_is_valid() {
     let (results, id) = recorded();
-    export(results.path(), std::slice::from_ref(&id), &[Format::All], None).unwrap();
+    export(results.path(), std::slice::from_ref(&id), &[ExportFormat::All], None).unwrap();
     let verdict = validate(results.path(), &id, None).unwrap();
     assert!(verdict.valid && verdict.files > 10, "{verdict:?}");
 }
@@ -306,7 +315,7 @@ fn what_was_exported_is_valid() {
 fn our_own_npz_files_are_valid_for_the_older_kits_readers() {
     let (results, id) = recorded();
     let to = results.path().join("npz");
-    export(results.path(), std::slice::from_ref(&id), &[Format::Npz], Some(&to)).unwrap();
+    export(results.path(), std::slice::from_ref(&id), &[ExportFormat::Npz], Some(&to)).unwrap();
     let verdict = validate(results.path(), to.to_str().unwrap(), Some(2)).unwrap();
     assert!(verdict.valid && verdict.files == 2, "{verdict:?}");
 }
@@ -321,7 +330,7 @@ fn losses_are_a_table_of_intervals_that_adds_up() {
     };
     let exported = |loss: Option<LossTimeline>| {
         let (results, id) = recorded_of(TrialRecord { loss, ..record() });
-        let files = export(results.path(), &[id], &[Format::Csv], None).unwrap();
+        let files = export(results.path(), &[id], &[ExportFormat::Csv], None).unwrap();
         let table = files.written.into_iter().find(|path| path.ends_with("losses.csv"));
         table.map(|path| fs::read_to_string(path).unwrap())
     };

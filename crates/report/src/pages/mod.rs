@@ -26,7 +26,7 @@ pub use xlsx::{WorkbookError, workbook};
 
 /// What a report can be written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
-pub enum Format {
+pub enum ReportFormat {
     /// One self-contained page
     Html,
     /// Markdown, with tables
@@ -39,24 +39,24 @@ pub enum Format {
     Xlsx,
 }
 
-impl Format {
+impl ReportFormat {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Format::Html => "html",
-            Format::Md => "md",
-            Format::Latex => "latex",
-            Format::Xlsx => "xlsx",
+            ReportFormat::Html => "html",
+            ReportFormat::Md => "md",
+            ReportFormat::Latex => "latex",
+            ReportFormat::Xlsx => "xlsx",
         }
     }
 
     /// Name of the file for the experiment `id`.
     pub fn file_name(self, id: &str) -> String {
         let ending = match self {
-            Format::Html => "html",
-            Format::Md => "md",
-            Format::Latex => "tex",
-            Format::Xlsx => "xlsx",
+            ReportFormat::Html => "html",
+            ReportFormat::Md => "md",
+            ReportFormat::Latex => "tex",
+            ReportFormat::Xlsx => "xlsx",
         };
         format!("linerate-{id}.{ending}")
     }
@@ -67,10 +67,10 @@ impl Format {
     /// When a text is too long for a workbook's cell.
     pub fn render(self, report: &Report, summary: &Summary) -> Result<Vec<u8>, WorkbookError> {
         Ok(match self {
-            Format::Html => html::render(report).into_bytes(),
-            Format::Md => markdown::render(report).into_bytes(),
-            Format::Latex => latex::render(report).into_bytes(),
-            Format::Xlsx => workbook(summary, report)?,
+            ReportFormat::Html => html::render(report).into_bytes(),
+            ReportFormat::Md => markdown::render(report).into_bytes(),
+            ReportFormat::Latex => latex::render(report).into_bytes(),
+            ReportFormat::Xlsx => workbook(summary, report)?,
         })
     }
 }

@@ -36,7 +36,7 @@ fn source(trials: Vec<TrialSummary>) -> Source {
     }
 }
 
-fn rendered(format: Format, report: &model::Report) -> String {
+fn rendered(format: ReportFormat, report: &model::Report) -> String {
     String::from_utf8(format.render(report, &summary(Status::Complete)).unwrap()).unwrap()
 }
 
@@ -70,7 +70,7 @@ fn numbers_of_any_size_are_reported() {
     let mut source = Source::load(results.path(), &id).unwrap();
     source.summary = with_largest_numbers(&source.summary);
     source.environment = Some(environment("a", "b"));
-    for format in [Format::Html, Format::Md, Format::Latex, Format::Xlsx] {
+    for format in [ReportFormat::Html, ReportFormat::Md, ReportFormat::Latex, ReportFormat::Xlsx] {
         assert!(!format.render(&report(&source), &source.summary).unwrap().is_empty());
     }
 }
@@ -84,7 +84,7 @@ fn verdicts_come_first_in_every_report() {
 
 #[test]
 fn no_text_becomes_html() {
-    let page = rendered(Format::Html, &report(&hostile()));
+    let page = rendered(ReportFormat::Html, &report(&hostile()));
     let known = [
         "<!DOCTYPE",
         "<html",
@@ -147,7 +147,7 @@ fn no_text_becomes_html() {
 
 #[test]
 fn no_text_becomes_markdown() {
-    let text = rendered(Format::Md, &report(&hostile()));
+    let text = rendered(ReportFormat::Md, &report(&hostile()));
     let mut texts = String::new();
     let (mut headings, mut rows) = (0, 0);
     for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
@@ -173,7 +173,7 @@ fn no_text_becomes_markdown() {
 
 #[test]
 fn a_page_needs_no_network_and_no_script() {
-    let page = rendered(Format::Html, &report(&source(vec![trial("p", "tx0-rx0", 1000, 990)])));
+    let page = rendered(ReportFormat::Html, &report(&source(vec![trial("p", "tx0-rx0", 1000, 990)])));
     for word in ["<script", "<link", "src=", "@import", "url(", "https:"] {
         assert!(!page.contains(word), "{word}");
     }
@@ -228,7 +228,7 @@ fn awkward() -> Source {
 fn numbers_equal_the_summary_to_the_digit_shown() {
     let source = awkward();
     let summary = serde_json::to_value(&source.summary).unwrap();
-    let page = rendered(Format::Html, &report(&source));
+    let page = rendered(ReportFormat::Html, &report(&source));
     for trial in summary["trials"].as_array().unwrap() {
         let row =
             page.split(&format!("<tr data-key=\"{}\">", trial["trial"].as_str().unwrap())).nth(1).unwrap();
@@ -245,7 +245,7 @@ fn numbers_equal_the_summary_to_the_digit_shown() {
 #[test]
 fn markdown_has_the_same_cells_as_html() {
     let report = report(&awkward());
-    let text = rendered(Format::Md, &report);
+    let text = rendered(ReportFormat::Md, &report);
     let mut cells = Vec::new();
     let mut cell = None;
     for event in Parser::new_ext(&text, Options::ENABLE_TABLES) {
@@ -278,7 +278,7 @@ fn many_trials_leave_the_worst_in_sight() {
     let model::Block::Findings(findings) = &report.sections[0].blocks[1] else { panic!("no findings") };
     assert!(findings.iter().any(|finding| finding.subject.contains("lossy")), "{findings:?}");
     assert!(findings.len() < 100);
-    for format in [Format::Html, Format::Md, Format::Latex] {
+    for format in [ReportFormat::Html, ReportFormat::Md, ReportFormat::Latex] {
         assert!(rendered(format, &report).contains("p99"), "the table of trials has all");
     }
 }

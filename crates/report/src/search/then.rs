@@ -11,7 +11,7 @@ use crate::pages::number::{count, microseconds, percent, short, things};
 
 /// What a benchmark comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum BenchmarkOutcome {
     /// It has its result.
     Done,
     /// Its result has limits, which its text states.
@@ -26,7 +26,7 @@ pub struct Told {
     /// What it is.
     pub title: &'static str,
     /// What it comes to.
-    pub outcome: Outcome,
+    pub outcome: BenchmarkOutcome,
     /// The same in one or two words.
     pub badge: String,
     /// Its results, each in a sentence.
@@ -38,7 +38,7 @@ pub fn told(follow: &FollowUpSummary) -> Told {
     let mut told = match &follow.conclusion {
         None => Told {
             title: title(&follow.name),
-            outcome: Outcome::Failed,
+            outcome: BenchmarkOutcome::Failed,
             badge: "no result".into(),
             lines: vec![],
         },
@@ -50,7 +50,7 @@ pub fn told(follow: &FollowUpSummary) -> Told {
         Some(Conclusion::Soak(found)) => soak(found),
     };
     if !follow.complete {
-        (told.outcome, told.badge) = (Outcome::Failed, "not complete".to_owned());
+        (told.outcome, told.badge) = (BenchmarkOutcome::Failed, "not complete".to_owned());
         let trials = things(follow.trials as usize, "trial");
         let reason = follow.reason.as_deref().unwrap_or("the run ended first");
         told.lines.push(format!("not complete after {trials}: {reason}"));
@@ -83,7 +83,7 @@ fn title(name: &str) -> &'static str {
 }
 
 fn done(name: &str, lines: Vec<String>) -> Told {
-    Told { title: title(name), outcome: Outcome::Done, badge: "measured".to_owned(), lines }
+    Told { title: title(name), outcome: BenchmarkOutcome::Done, badge: "measured".to_owned(), lines }
 }
 
 fn latency(found: &LatencyConclusion) -> Told {
@@ -106,10 +106,10 @@ fn latency(found: &LatencyConclusion) -> Told {
         let not_sent = things(at.unsent_packets as usize, "packet");
         let line = format!("{}: {not_sent} were not sent, so the delays are those of a lower load", at.name);
         let lines = [told.lines, vec![line]].concat();
-        return Told { outcome: Outcome::Limited, badge: "load not held".to_owned(), lines, ..told };
+        return Told { outcome: BenchmarkOutcome::Limited, badge: "load not held".to_owned(), lines, ..told };
     }
     match found.at.iter().any(|at| at.trials_without_delays > 0) {
-        true => Told { outcome: Outcome::Limited, badge: "partly known".to_owned(), ..told },
+        true => Told { outcome: BenchmarkOutcome::Limited, badge: "partly known".to_owned(), ..told },
         false => told,
     }
 }
@@ -140,7 +140,7 @@ fn loss_curve(found: &LossCurveConclusion) -> Told {
         return Told { lines, ..told };
     }
     lines.push(format!("partial range: {}", why.join("; ")));
-    Told { outcome: Outcome::Limited, badge: "partial range".to_owned(), lines, ..told }
+    Told { outcome: BenchmarkOutcome::Limited, badge: "partial range".to_owned(), lines, ..told }
 }
 
 fn back_to_back(found: &BackToBackConclusion) -> Told {
@@ -167,20 +167,24 @@ fn back_to_back(found: &BackToBackConclusion) -> Told {
     let (outcome, badge, why) = match found.status {
         BurstStatus::Valid => return done("backToBack", lines),
         BurstStatus::NotApplicable => (
-            Outcome::Limited,
+            BenchmarkOutcome::Limited,
             "not applicable",
             "the path forwards these frames at the rate of the link, so no burst fills its buffer",
         ),
         BurstStatus::NearLargestBurst => {
-            (Outcome::Failed, "invalid", "the result is near the longest burst that was tried")
+            (BenchmarkOutcome::Failed, "invalid", "the result is near the longest burst that was tried")
         }
-        BurstStatus::NoBurst => (Outcome::Failed, "no result", "a search found no burst without loss"),
+        BurstStatus::NoBurst => {
+            (BenchmarkOutcome::Failed, "no result", "a search found no burst without loss")
+        }
         BurstStatus::NotBackToBack => {
-            (Outcome::Failed, "invalid", "bursts did not leave whole, or not at the smallest gap")
+            (BenchmarkOutcome::Failed, "invalid", "bursts did not leave whole, or not at the smallest gap")
         }
-        BurstStatus::TesterLimited => (Outcome::Limited, "tester limited", "frames were lost in the tester"),
+        BurstStatus::TesterLimited => {
+            (BenchmarkOutcome::Limited, "tester limited", "frames were lost in the tester")
+        }
         BurstStatus::Unfinished => {
-            (Outcome::Failed, "not complete", "there are fewer searches than asked for")
+            (BenchmarkOutcome::Failed, "not complete", "there are fewer searches than asked for")
         }
     };
     lines.push(why.to_owned());
@@ -214,7 +218,7 @@ fn recovery(found: &RecoveryConclusion) -> Told {
     let line = format!("no recovery time after {load}: {}", why.unwrap_or("there is no trial"));
     Told {
         title: title("recovery"),
-        outcome: Outcome::Failed,
+        outcome: BenchmarkOutcome::Failed,
         badge: "no result".to_owned(),
         lines: vec![line],
     }
@@ -255,10 +259,10 @@ fn service(found: &ServiceConclusion) -> Told {
     }
     let worst = [found.configuration, found.performance].into_iter().flatten();
     let (outcome, badge) = match worst.max_by_key(|verdict| *verdict as u8) {
-        Some(StepVerdict::Pass) => (Outcome::Done, "passed"),
-        Some(StepVerdict::Unknown) => (Outcome::Limited, "cannot be judged"),
-        Some(StepVerdict::Fail) => (Outcome::Failed, "failed"),
-        None => (Outcome::Failed, "not complete"),
+        Some(StepVerdict::Pass) => (BenchmarkOutcome::Done, "passed"),
+        Some(StepVerdict::Unknown) => (BenchmarkOutcome::Limited, "cannot be judged"),
+        Some(StepVerdict::Fail) => (BenchmarkOutcome::Failed, "failed"),
+        None => (BenchmarkOutcome::Failed, "not complete"),
     };
     Told { title: title("service"), outcome, badge: badge.to_owned(), lines }
 }
@@ -295,14 +299,22 @@ fn soak(found: &SoakConclusion) -> Told {
         lines.push(format!(
             "the tester lost {dropped} itself, or received them too late to tell: the path is not known to have lost them"
         ));
-        return Told { outcome: Outcome::Limited, badge: "tester limited".to_owned(), ..done("soak", lines) };
+        return Told {
+            outcome: BenchmarkOutcome::Limited,
+            badge: "tester limited".to_owned(),
+            ..done("soak", lines)
+        };
     }
     if found.unsent_packets > 0 {
         lines.push(format!(
             "{} were not sent, so the load was lower",
             things(found.unsent_packets as usize, "packet")
         ));
-        return Told { outcome: Outcome::Limited, badge: "load not held".to_owned(), ..done("soak", lines) };
+        return Told {
+            outcome: BenchmarkOutcome::Limited,
+            badge: "load not held".to_owned(),
+            ..done("soak", lines)
+        };
     }
     done("soak", lines)
 }

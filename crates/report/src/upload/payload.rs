@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use crate::export::series::{Column, receiver, transmitter};
+use crate::export::series::{SeriesColumn, receiver, transmitter};
 use crate::search::{GoalResult, found};
 use linerate_results::engines::{EngineFigures, EngineRow, rows};
 use linerate_results::store::environment::Environment;
@@ -39,7 +39,7 @@ pub(super) fn payload(recorded: &Recorded, project: &str, more: &[PathBuf]) -> R
 }
 
 /// One row per sample: `step` counts from 0 within its end of its trial.
-fn of_end(record: &TrialRecord, role: &str, columns: &[Column]) -> Vec<Value> {
+fn of_end(record: &TrialRecord, role: &str, columns: &[SeriesColumn]) -> Vec<Value> {
     let samples = columns.first().map_or(0, |column| column.values.len());
     (0..samples)
         .map(|step| {

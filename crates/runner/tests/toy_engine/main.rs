@@ -14,7 +14,7 @@ use linerate_agent::{Agent, AgentConfig, Identity, serve};
 use linerate_experiment::plan::plan;
 use linerate_experiment::{Experiment, Overrides};
 use linerate_report::pages::source::Source;
-use linerate_report::pages::{Format, report};
+use linerate_report::pages::{ReportFormat, report};
 use linerate_results::store::{Store, load_trial};
 use linerate_results::summary::{Status, Summary};
 use linerate_results::validate::validate;
@@ -126,7 +126,7 @@ fn measure(pairs: usize, direction: &str) -> Summary {
     let verdict = validate(results.path(), store.id(), None).unwrap();
     assert!(verdict.valid, "{:?}", verdict.problems);
     let source = Source::load(results.path(), store.id()).unwrap();
-    let page = Format::Md.render(&report(&source), &source.summary).unwrap();
+    let page = ReportFormat::Md.render(&report(&source), &source.summary).unwrap();
     let page = String::from_utf8(page).unwrap();
     assert!(page.contains("tx0") && page.contains("toy"), "{page}");
     summary

@@ -8,7 +8,7 @@ use linerate_results::streams::{
 };
 use linerate_results::summary::Summary;
 
-use super::super::series::Column;
+use super::super::series::SeriesColumn;
 use crate::streams::cpu_s_per_gbit;
 
 /// Table of all trials, in the experiment's directory.
@@ -193,17 +193,17 @@ pub(in super::super) fn name(record: &StreamsTrialRecord, number: u32) -> &str {
 }
 
 /// The samples of one end as columns of whole numbers. A key that the end does not count in every row is left out.
-pub(in super::super) fn columns(rows: &[Sampled], end: &str) -> Vec<Column> {
+pub(in super::super) fn columns(rows: &[Sampled], end: &str) -> Vec<SeriesColumn> {
     let rows: Vec<&Sampled> = rows.iter().filter(|row| row.end == end).collect();
     let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let counted =
         |place: usize| -> Option<Vec<i64>> { rows.iter().map(|row| row.counts[place].map(whole)).collect() };
     let mut columns = vec![
-        Column::named("time_ns", rows.iter().map(|row| row.at_ns).collect()),
-        Column::named("number", rows.iter().map(|row| row.number.into()).collect()),
+        SeriesColumn::named("time_ns", rows.iter().map(|row| row.at_ns).collect()),
+        SeriesColumn::named("number", rows.iter().map(|row| row.number.into()).collect()),
     ];
     let keys = KEYS.iter().enumerate();
-    columns.extend(keys.filter_map(|(place, key)| Some(Column::named(*key, counted(place)?))));
+    columns.extend(keys.filter_map(|(place, key)| Some(SeriesColumn::named(*key, counted(place)?))));
     columns
 }
 
@@ -220,13 +220,13 @@ mod tests {
     use linerate_wire::streams::Protocol;
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
-    use super::super::super::{Format, export};
+    use super::super::super::{ExportFormat, export};
     use super::*;
 
     #[test]
     fn trials_connections_and_samples_are_tables() {
         let (results, id) = recorded_streams(&[mesh(Protocol::Udp, 3, &["net0"]), pair(Protocol::Tcp, 2, 1)]);
-        let formats = [Format::Csv, Format::Npz, Format::Parquet, Format::Xlsx];
+        let formats = [ExportFormat::Csv, ExportFormat::Npz, ExportFormat::Parquet, ExportFormat::Xlsx];
         let written = export(results.path(), std::slice::from_ref(&id), &formats, None).unwrap().written;
         let read = |name: &str| {
             fs::read_to_string(written.iter().find(|path| path.ends_with(name)).expect(name)).unwrap()

@@ -161,7 +161,7 @@ mod tests {
     use linerate_results::store::Recorded;
     use linerate_results::summary::{Status, Summary, TrialSummary};
 
-    use super::super::super::{Format, report};
+    use super::super::super::{ReportFormat, report};
     use super::*;
 
     #[test]
@@ -199,7 +199,7 @@ mod tests {
             vec![period("as-it-is", Vec::new()), period("rps-on", vec![value])];
         let recorded = Recorded { directory: std::env::temp_dir().join("none"), summary };
         let source = Source::without_records(&recorded).unwrap();
-        let page = Format::Md.render(&report(&source), &source.summary).unwrap();
+        let page = ReportFormat::Md.render(&report(&source), &source.summary).unwrap();
         let text = String::from_utf8(page).unwrap().replace('\\', "");
         for part in [
             "# Host settings",

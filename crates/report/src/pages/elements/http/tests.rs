@@ -9,7 +9,7 @@ use linerate_results::summary::{Status, Summary};
 use linerate_wire::http::Arrivals;
 
 use super::super::super::source::Source;
-use super::super::super::{Format, report};
+use super::super::super::{ReportFormat, report};
 
 fn summary() -> Summary {
     let mut summary = fixtures::summary(Status::Complete);
@@ -32,7 +32,7 @@ fn summary() -> Summary {
 fn a_report_has_the_answer_the_scaling_and_the_spread() {
     let recorded = Recorded { directory: std::env::temp_dir().join("none"), summary: summary() };
     let source = Source::without_records(&recorded).unwrap();
-    let page = Format::Md.render(&report(&source), &source.summary).unwrap();
+    let page = ReportFormat::Md.render(&report(&source), &source.summary).unwrap();
     let text = String::from_utf8(page).unwrap().replace('\\', "");
     for part in [
         "# HTTP",

@@ -4,7 +4,7 @@ use super::super::super::chart::{Chart, Mark, Series};
 use super::super::super::model::{Report, Row, Table};
 use super::super::report;
 use super::*;
-use crate::pages::{Format, report as report_of};
+use crate::pages::{ReportFormat, report as report_of};
 use crate::search::pps;
 use linerate_experiment::search::SearchMode;
 use linerate_results::fixtures::benchmarks::benchmarks;
@@ -257,12 +257,12 @@ fn every_format_has_the_results() {
     for searched in [regular(), limited_by_generator(), two_pairs(SearchMode::Each), one_dead_pair()] {
         let source = source(searched.summary);
         let report = report_of(&source);
-        for format in [Format::Html, Format::Md, Format::Latex, Format::Xlsx] {
+        for format in [ReportFormat::Html, ReportFormat::Md, ReportFormat::Latex, ReportFormat::Xlsx] {
             assert!(!format.render(&report, &source.summary).unwrap().is_empty());
         }
     }
     let source = source(limited_by_generator().summary);
-    for format in [Format::Html, Format::Md, Format::Latex] {
+    for format in [ReportFormat::Html, ReportFormat::Md, ReportFormat::Latex] {
         let text = String::from_utf8(format.render(&report_of(&source), &source.summary).unwrap()).unwrap();
         // LaTeX keeps commas apart.
         let text = text.replace("{,}", ",").replace("\\allowbreak{}", "");
@@ -284,7 +284,7 @@ fn numbers_and_names_of_any_kind_are_reported() {
         trial.profile = hostile.into();
     }
     let source = source(summary);
-    for format in [Format::Html, Format::Md, Format::Latex, Format::Xlsx] {
+    for format in [ReportFormat::Html, ReportFormat::Md, ReportFormat::Latex, ReportFormat::Xlsx] {
         let bytes = format.render(&report_of(&source), &source.summary).unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains("<b>"), "{format:?}");
     }
@@ -343,9 +343,9 @@ fn benchmarks_behind_a_search_have_results_tables_and_deviations() {
     assert_eq!(groups.iter().map(|group| deviates(group)).collect::<Vec<_>>(), [6, 2, 4, 2, 5, 0]);
     // Every format has them.
     let source = Source::load(results.path(), &id).unwrap();
-    for format in [Format::Md, Format::Html, Format::Xlsx] {
+    for format in [ReportFormat::Md, ReportFormat::Html, ReportFormat::Xlsx] {
         let bytes = format.render(&report_of(&source), &source.summary).unwrap();
         let has = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
-        assert!(format == Format::Xlsx || has("system recovery"), "{format:?}");
+        assert!(format == ReportFormat::Xlsx || has("system recovery"), "{format:?}");
     }
 }

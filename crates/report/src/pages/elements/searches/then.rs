@@ -10,7 +10,7 @@ use super::super::super::model::{Block, Cell, Column, Fact, Finding, Group, Row,
 use super::super::super::number::{count, microseconds, percent, short};
 use super::super::super::source::Source;
 use super::super::losses_over_time;
-use crate::search::then::{Outcome, Told, deviations, step, told};
+use crate::search::then::{BenchmarkOutcome, Told, deviations, step, told};
 use crate::search::{Repeats, pps};
 
 pub(super) fn blocks(source: &Source, all: &[Repeats<'_>], names: &[String]) -> Vec<Block> {
@@ -30,9 +30,9 @@ fn of_search(source: &Source, search: &SearchSummary, name: &str, is_repeated: b
     let group = |(follow, trials): (&FollowUpSummary, Vec<FollowTrial<'_>>)| {
         let words: Told = told(follow);
         let tone = match words.outcome {
-            Outcome::Done => Tone::Good,
-            Outcome::Limited => Tone::Warning,
-            Outcome::Failed => Tone::Bad,
+            BenchmarkOutcome::Done => Tone::Good,
+            BenchmarkOutcome::Limited => Tone::Warning,
+            BenchmarkOutcome::Failed => Tone::Bad,
         };
         let finding = |line: &String| Finding {
             tone,

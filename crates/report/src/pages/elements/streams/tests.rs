@@ -5,20 +5,20 @@ use linerate_results::streams::StreamsAgentInfo;
 use linerate_wire::streams::Protocol;
 
 use super::super::super::source::Source;
-use super::super::super::{Format, report};
+use super::super::super::{ReportFormat, report};
 
 fn source(trials: &[MadeStreams]) -> Source {
     let (results, id) = recorded_streams(trials);
     Source::load(results.path(), &id).unwrap()
 }
 
-fn render(source: &Source, format: Format) -> String {
+fn render(source: &Source, format: ReportFormat) -> String {
     String::from_utf8(format.render(&report(source), &source.summary).unwrap()).unwrap()
 }
 
 #[test]
 fn the_answer_comes_first() {
-    let page = render(&source(&[pair(Protocol::Tcp, 2, 1), pair(Protocol::Udp, 1, 1)]), Format::Md);
+    let page = render(&source(&[pair(Protocol::Tcp, 2, 1), pair(Protocol::Udp, 1, 1)]), ReportFormat::Md);
     let first = page.find("## Streams").unwrap();
     assert!(page.find("## ").unwrap() == first, "{page}");
     let tcp = "✓ **clean** tcp\\_2x: received 1.000 Gbit/s of 1.000 Gbit/s intended \\(TCP\\) over 1 connection of 2 streams; 0 segments sent again";
@@ -31,7 +31,7 @@ fn the_answer_comes_first() {
 
 #[test]
 fn silent_and_worst_paths_are_named_first() {
-    let page = render(&source(&[mesh(Protocol::Udp, 4, &["net0"])]), Format::Md);
+    let page = render(&source(&[mesh(Protocol::Udp, 4, &["net0"])]), ReportFormat::Md);
     assert!(
         page.contains("no byte of 1 of 12 connections arrived at the end of sending: a0\\-a3:net0")
             || page.contains("no byte of 1 of 12 connections arrived at the end of sending: a0-a3:net0"),
@@ -50,7 +50,7 @@ fn a_mesh_of_thousands_of_connections_is_a_small_readable_report() {
     let source =
         source(&[mesh(Protocol::Tcp, 49, &["net0", "net1"]), mesh(Protocol::Udp, 49, &["net0", "net1"])]);
     assert_eq!(source.summary.streams[0].connections, 4_704);
-    let page = render(&source, Format::Html);
+    let page = render(&source, ReportFormat::Html);
     assert!(page.len() < 1_500_000, "{} bytes", page.len());
     // Three figures of TCP and four of UDP over two interfaces, each with its values.
     assert_eq!(page.matches("<figure class=\"map\">").count(), 2 * (3 + 4));
@@ -58,13 +58,13 @@ fn a_mesh_of_thousands_of_connections_is_a_small_readable_report() {
     assert!(page.contains("4,703") && page.contains("a0-a2:net0"), "no silent connection");
     let cells = page.matches("<td class=\"h").count();
     assert!(cells > 14 * 2_300, "{cells} values");
-    let text = render(&source, Format::Md);
+    let text = render(&source, ReportFormat::Md);
     assert!(text.len() < 150_000, "{} bytes", text.len());
     assert!(text.contains("\na0   █"), "no line of blocks");
-    let article = render(&source, Format::Latex);
+    let article = render(&source, ReportFormat::Latex);
     assert!(article.len() < 600_000, "{} bytes", article.len());
     assert_eq!(article.matches("\\begin{tikzpicture}[x=").count(), 14);
-    let workbook = Format::Xlsx.render(&report(&source), &source.summary).unwrap();
+    let workbook = ReportFormat::Xlsx.render(&report(&source), &source.summary).unwrap();
     assert!(workbook.len() < 400_000, "{} bytes", workbook.len());
 }
 
@@ -98,19 +98,19 @@ fn text_from_outside_is_escaped() {
         (one.from, one.to) = (format!("{hostile}{}", one.from), format!("{hostile}{}", one.to));
         one.reasons = vec![hostile.into()];
     }
-    let page = render(&source, Format::Html);
+    let page = render(&source, ReportFormat::Html);
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
-    let text = render(&source, Format::Md);
+    let text = render(&source, ReportFormat::Md);
     assert!(!text.contains("<script") && !text.contains("| `x`"), "{text}");
-    let article = render(&source, Format::Latex);
+    let article = render(&source, ReportFormat::Latex);
     assert!(!article.contains("\\input"), "{article}");
-    Format::Xlsx.render(&report(&source), &source.summary).unwrap();
+    ReportFormat::Xlsx.render(&report(&source), &source.summary).unwrap();
 }
 
 #[test]
 fn repeats_have_a_mean_and_an_interval() {
     let trials: Vec<MadeStreams> = (1..=3).map(|repeat| pair(Protocol::Tcp, 1, repeat)).collect();
-    let page = render(&source(&trials), Format::Md);
+    let page = render(&source(&trials), ReportFormat::Md);
     assert!(page.contains("| tcp\\_1x | received Mbit/s | 3 | 500 | 0 |"), "{page}");
 }
 
@@ -121,7 +121,7 @@ fn what_is_not_known_is_a_dash_and_never_zero() {
     trial.record.connections = trial.record.figures();
     let context = trial.record.result.as_ref().unwrap().context();
     trial.record.result = Some(linerate_results::streams::StreamsTrialSummary::of(&trial.record, context));
-    let page = render(&source(&[trial]), Format::Md);
+    let page = render(&source(&[trial]), ReportFormat::Md);
     assert!(page.contains("received an unknown rate of 500.000 Mbit/s intended"), "{page}");
     assert!(page.contains("the loss is not known"), "{page}");
     assert!(page.contains("| tx0-rx0 | silent |"), "{page}");
