@@ -41,39 +41,39 @@ pub struct EngineRow<'s> {
     /// Packets that did not.
     pub lost: Option<u64>,
     /// What limited the trial.
-    pub limit: Limit,
+    pub limit: EngineLimit,
     /// One sentence with the numbers behind the limit.
     pub evidence: &'s str,
 }
 
 /// What limited a trial, in the words of frames or of streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
+pub enum EngineLimit {
     /// Of a trial of frames.
     Frames(VerdictKind),
     /// Of a trial of datagrams.
     Datagrams(StreamsLimit),
 }
 
-impl Limit {
+impl EngineLimit {
     /// True when the rate is that of an end or of its CPUs rather than of the path between the ends.
     pub fn is_of_tester(self) -> bool {
         match self {
-            Limit::Frames(kind) => {
+            EngineLimit::Frames(kind) => {
                 matches!(kind, VerdictKind::GeneratorLimited | VerdictKind::ReceiverLimited)
             }
-            Limit::Datagrams(kind) => {
+            EngineLimit::Datagrams(kind) => {
                 !matches!(kind, StreamsLimit::Clean | StreamsLimit::NetworkLimited | StreamsLimit::Unknown)
             }
         }
     }
 }
 
-impl fmt::Display for Limit {
+impl fmt::Display for EngineLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Limit::Frames(kind) => kind.fmt(f),
-            Limit::Datagrams(kind) => kind.fmt(f),
+            EngineLimit::Frames(kind) => kind.fmt(f),
+            EngineLimit::Datagrams(kind) => kind.fmt(f),
         }
     }
 }
@@ -132,7 +132,7 @@ impl<'s> EngineRow<'s> {
             sent: Some(trial.sent_packets),
             received: Some(trial.received_packets),
             lost: Some(trial.lost_packets),
-            limit: Limit::Frames(trial.verdict.kind),
+            limit: EngineLimit::Frames(trial.verdict.kind),
             evidence: &trial.verdict.evidence,
         })
     }
@@ -154,7 +154,7 @@ impl<'s> EngineRow<'s> {
             sent: trial.sent_datagrams,
             received: trial.received_datagrams,
             lost: trial.lost_datagrams,
-            limit: Limit::Datagrams(trial.verdict.kind),
+            limit: EngineLimit::Datagrams(trial.verdict.kind),
             evidence: &trial.verdict.evidence,
         })
     }
