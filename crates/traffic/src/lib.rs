@@ -12,6 +12,7 @@ pub mod limit;
 pub mod mac;
 pub mod probe;
 pub mod profile;
+pub mod random;
 pub mod rate;
 pub mod safety;
 pub mod schedule;

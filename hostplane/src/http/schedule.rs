@@ -6,25 +6,10 @@
 //! rate, whose sum is a Poisson process of the whole rate.
 
 use linerate_traffic::profile::StageRates;
+use linerate_traffic::random::SplitMix64;
 use linerate_traffic::schedule::Schedule;
 
 use super::spec::Arrivals;
-
-/// Numbers that look random and are the same for the same seed (SplitMix64).
-#[derive(Debug, Clone, Copy)]
-struct Random(u64);
-
-impl Random {
-    /// Above 0 and at most 1.
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        ((mixed >> 11) + 1) as f64 / (1u64 << 53) as f64
-    }
-}
 
 /// The requests of one worker.
 #[derive(Debug, Clone)]
@@ -34,7 +19,7 @@ pub(super) struct WorkerSchedule {
     at: usize,
     arrivals: Arrivals,
     workers: f64,
-    random: Random,
+    random: SplitMix64,
     /// The next request's number in the trial's schedule, with a fraction when arrivals are random.
     next: f64,
     left: u64,
@@ -57,12 +42,12 @@ impl WorkerSchedule {
         requests: Option<u64>,
     ) -> Self {
         let (worker, workers) = (u64::from(share.worker), u64::from(share.workers.max(1)));
-        let mut random = Random(seed.wrapping_add(worker.wrapping_mul(0x2545_f491_4f6c_dd1d)));
+        let mut random = SplitMix64(seed.wrapping_add(worker.wrapping_mul(0x2545_f491_4f6c_dd1d)));
         let left = requests.map_or(u64::MAX, |all| all / workers + u64::from(worker < all % workers));
         let workers = workers as f64;
         let next = match arrivals {
             Arrivals::Constant => worker as f64,
-            Arrivals::Poisson => -workers * random.next().ln(),
+            Arrivals::Poisson => -workers * random.fraction().ln(),
         };
         Self { trial: Schedule::new(stages, 1.0), at: 0, arrivals, workers, random, next, left }
     }
@@ -80,7 +65,7 @@ impl WorkerSchedule {
         };
         self.next += match self.arrivals {
             Arrivals::Constant => self.workers,
-            Arrivals::Poisson => -self.workers * self.random.next().ln(),
+            Arrivals::Poisson => -self.workers * self.random.fraction().ln(),
         };
         Some((due_s * 1e9) as u64)
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::vary::split_mix;
+use crate::random::split_mix;
 
 /// Most bytes of a pattern.
 const LONGEST_PATTERN: usize = 256;

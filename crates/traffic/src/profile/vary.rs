@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{Field, mac_bits};
 use crate::mac::MacAddr;
+use crate::random::split_mix;
 
 /// How a field differs between flows. Left out: from the profile's own value on, by one per flow, a value for each flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -158,14 +159,6 @@ fn shuffled(position: u32, count: u32, seed: u64) -> u32 {
             return value as u32;
         }
     }
-}
-
-/// The next number of a pseudo-random sequence of 64-bit numbers (SplitMix64; Steele, Lea, Flood 2014).
-pub(super) fn split_mix(state: u64) -> u64 {
-    let z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
