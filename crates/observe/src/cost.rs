@@ -1,17 +1,6 @@
 //! What observing costs.
 
-use rustix::time::{ClockId, clock_gettime};
-
-/// Nanoseconds of CLOCK_MONOTONIC_RAW: elapsed time is the difference of two readings, whatever the interval
-/// that was asked for.
-pub fn monotonic_ns() -> u64 {
-    nanoseconds(ClockId::MonotonicRaw)
-}
-
-fn nanoseconds(clock: ClockId) -> u64 {
-    let now = clock_gettime(clock);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
+use crate::clock::thread_cpu_ns;
 
 /// CPU time that readings took, and their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,9 +14,9 @@ pub struct Cost {
 impl Cost {
     /// Does the work of one reading and adds its cost.
     pub fn of<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let before = nanoseconds(ClockId::ThreadCPUTime);
+        let before = thread_cpu_ns();
         let result = work();
-        self.cpu_ns += nanoseconds(ClockId::ThreadCPUTime).saturating_sub(before);
+        self.cpu_ns += thread_cpu_ns().saturating_sub(before);
         self.readings += 1;
         result
     }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::NotKnown;
-use crate::cost::monotonic_ns;
+use crate::clock::monotonic_ns;
 use crate::counter::widen;
 use crate::procfs::interrupts::{Table, per_cpu_count, totals};
 use crate::source::KeptFile;

@@ -9,6 +9,7 @@
 //! softnet. Interfaces, their queues and the protocols' counters are those of the reader's network namespace.
 
 pub mod bytes;
+pub mod clock;
 pub mod cost;
 pub mod counter;
 pub mod host;

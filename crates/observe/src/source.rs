@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::NotKnown;
-use crate::cost::monotonic_ns;
+use crate::clock::monotonic_ns;
 use crate::procfs::Content;
 
 /// Room for a file at first.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Plan, QueueCounters, QueueOrigin, Queues};
 use crate::NotKnown;
-use crate::cost::monotonic_ns;
+use crate::clock::monotonic_ns;
 use crate::netlink::queue_stats::QueueStats;
 
 /// Names are read again after this time: queues may be changed and their counters be as many as before.

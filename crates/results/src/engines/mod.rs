@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use correlation::{Coefficient, Correlation, FEWEST_TRIALS, correlations};
 pub use host::{CpuUse, EngineHost};
 pub use losses::{LossPart, LossPlace};
-pub use rows::{EngineRow, EngineLimit, comparison, rows};
+pub use rows::{EngineLimit, EngineRow, comparison, rows};
 
 use crate::store::report::TrialReport;
 use crate::streams::{AgentPart, ConnectionSummary, StreamsTrialRecord};
