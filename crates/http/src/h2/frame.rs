@@ -91,3 +91,8 @@ pub(super) fn put(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: 
     put_head(out, payload.len(), kind, flags, stream);
     out.extend_from_slice(payload);
 }
+
+/// The 32-bit number at the beginning of bytes.
+pub(super) fn number(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
+}

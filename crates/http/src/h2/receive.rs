@@ -5,7 +5,7 @@ use super::connection::{CANCEL, Connection, Event, NO_ERROR};
 use super::frame::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADER_BYTES, HEADER_TABLE_SIZE,
     HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, MOST_WINDOW, PING, PUSH_PROMISE,
-    RST_STREAM, SETTINGS, TooLong, WINDOW_UPDATE, put,
+    RST_STREAM, SETTINGS, TooLong, WINDOW_UPDATE, number, put,
 };
 use super::stream::BlockCache;
 use crate::response::{Bad, Expected, MOST_HEAD_BYTES};
@@ -299,8 +299,4 @@ impl Connection {
         events.push(Event::Limit);
         Ok(())
     }
-}
-
-fn number(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
 }

@@ -6,7 +6,7 @@ use super::connection::NO_ERROR;
 use super::frame::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADER_BYTES, HEADER_TABLE_SIZE,
     HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, MOST_WINDOW,
-    PING, PREFACE, PUSH_PROMISE, RST_STREAM, SETTINGS, TooLong, WINDOW_UPDATE, put, put_head,
+    PING, PREFACE, PUSH_PROMISE, RST_STREAM, SETTINGS, TooLong, WINDOW_UPDATE, number, put, put_head,
 };
 use super::hpack::{decode, known, put_number, put_text};
 use crate::response::{Bad, MOST_HEAD_BYTES};
@@ -444,10 +444,6 @@ impl Default for ServerConnection {
     fn default() -> Self {
         Self::new()
     }
-}
-
-fn number(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]
