@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use linerate_results::store::StoreError;
 use linerate_results::store::json::can_be_read;
-use linerate_wire::message::{Acknowledge, Command};
+use linerate_wire::message::{Acknowledge, Command, Event};
 use linerate_wire::report::{Report, ReportDetail};
+use linerate_wire::sample::Sample;
 use linerate_wire::streams::StreamsEngine;
 
 use super::agent::Agent;
@@ -58,6 +59,15 @@ impl NotRun {
             NotRun::Interrupted | NotRun::Store(_) => (Vec::new(), String::new()),
         }
     }
+}
+
+/// The samples of a trial that have arrived.
+pub(super) fn waiting_samples(agent: &KernelAgent, trial: u32) -> impl Iterator<Item = Box<Sample>> {
+    let events = std::iter::from_fn(|| agent.session.waiting_event());
+    events.filter_map(move |event| match event {
+        Event::Sample(sample) if sample.trial == trial => Some(sample),
+        _ => None,
+    })
 }
 
 /// Takes an agent through a step.

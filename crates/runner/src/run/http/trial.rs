@@ -23,7 +23,7 @@ use super::{authorities, gate};
 use crate::events::HttpReading;
 use crate::platform::balancer::{Balanced, Balancers};
 use crate::run::observer::Observer;
-use crate::run::part::{self, KernelAgent, NotRun, Part, step, to_idle};
+use crate::run::part::{self, KernelAgent, NotRun, Part, step, to_idle, waiting_samples};
 use crate::run::start::Clocks;
 use crate::run::streams::work::address_of;
 use crate::run::trial::Stopped;
@@ -386,20 +386,11 @@ impl Course<'_> {
                     // The reply comes when the agent has finished.
                     let limit = Duration::from_millis(profile.timeout_ms.into()).saturating_add(WORK_TIME);
                     step(agent, Command::Stop(Stop::default()), limit).await.map_err(gone)?;
-                    self.take_samples(place, agent, begins_ns);
+                    for sample in waiting_samples(agent, id) {
+                        self.samples.borrow_mut().add(place, agent.name(), &sample, begins_ns);
+                    }
                     return Ok(());
                 }
-            }
-        }
-    }
-
-    /// Takes the samples that have arrived.
-    fn take_samples(&self, place: usize, agent: &KernelAgent, begins_ns: u64) {
-        while let Some(event) = agent.session.waiting_event() {
-            if let Event::Sample(sample) = event
-                && sample.trial == self.context.id
-            {
-                self.samples.borrow_mut().add(place, agent.name(), &sample, begins_ns);
             }
         }
     }

@@ -22,7 +22,7 @@ use super::work::{Route, TrialWork};
 use crate::events::StreamsReading;
 use crate::platform::random_bytes;
 use crate::run::observer::Observer;
-use crate::run::part::{self, KernelAgent, NotRun, Part, step, to_idle};
+use crate::run::part::{self, KernelAgent, NotRun, Part, step, to_idle, waiting_samples};
 use crate::run::start::{Clocks, ComparedAgain};
 use crate::run::trial::Stopped;
 use crate::session::{ANSWER_TIME, WORK_TIME};
@@ -296,7 +296,9 @@ impl Course<'_> {
             }
             // The reply to a stop comes when the agent has finished.
             if told {
-                self.take_samples(place, agent, begins_ns);
+                for sample in waiting_samples(agent, id) {
+                    self.samples.borrow_mut().add(place, agent.name(), &sample, begins_ns);
+                }
                 return Ok(());
             }
         }
@@ -326,17 +328,6 @@ impl Course<'_> {
 
     fn is_udp(&self) -> bool {
         self.context.trial.profile.spec.protocol == Protocol::Udp
-    }
-
-    /// Takes the samples that have arrived.
-    fn take_samples(&self, place: usize, agent: &KernelAgent, begins_ns: u64) {
-        while let Some(event) = agent.session.waiting_event() {
-            if let Event::Sample(sample) = event
-                && sample.trial == self.context.id
-            {
-                self.samples.borrow_mut().add(place, agent.name(), &sample, begins_ns);
-            }
-        }
     }
 
     /// Notes what a report says was sent.
