@@ -1,7 +1,6 @@
 //! An agent without a port: it speaks the protocol and counts the packets that its peer reports as sent.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,7 +8,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use linerate_runner::platform::Exit;
-use linerate_runner::session::{Dial, Dialling, NoConnection, Stream};
 use linerate_traffic::mac::MacAddr;
 use linerate_wire::counters::{ReceiveCounters, TransmitCounters};
 use linerate_wire::engine::{EngineInfo, FrameEngine};
@@ -26,7 +24,7 @@ use linerate_wire::trial::{FrameWork, Role, RoleSpec, TrialSpec};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::watch;
 
-use crate::memory::welcome;
+use crate::memory::{Serve, welcome};
 
 /// Packets of a trial without a limit.
 const PACKETS: u64 = 1000;
@@ -97,42 +95,6 @@ impl Agent {
 
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap()
-    }
-
-    async fn serve(&self, stream: DuplexStream) {
-        let (read, mut write) = tokio::io::split(stream);
-        let mut lines = BufReader::new(read).lines();
-        let mut exit = self.exit();
-        loop {
-            let line = tokio::select! {
-                line = lines.next_line() => line,
-                _ = exit.wait_for(Option::is_some) => return,
-            };
-            let Ok(Some(line)) = line else { return };
-            let Request { id, command } = serde_json::from_str(&line).unwrap();
-            let (before, result, after) = self.act(&command);
-            if self.exit.borrow().is_some() {
-                return;
-            }
-            let (result, error) = match result {
-                Ok(outcome) => (Some(outcome), None),
-                Err(message) => (None, Some(WireError { code: ErrorCode::Refused, message })),
-            };
-            let reply = FromAgent::Reply(Reply { id: Some(id), result, error });
-            let events = |events: Vec<Event>| events.into_iter().map(FromAgent::Event);
-            for message in events(before).chain([reply]).chain(events(after)) {
-                if matches!(message, FromAgent::Event(Event::Sample(_))) {
-                    tokio::time::sleep(self.sample_interval()).await;
-                }
-                let text = serde_json::to_string(&message).unwrap() + "\n";
-                if write.write_all(text.as_bytes()).await.is_err() {
-                    return;
-                }
-            }
-            if command == Command::Shutdown {
-                return;
-            }
-        }
     }
 
     fn sample_interval(&self) -> Duration {
@@ -303,6 +265,52 @@ impl Agent {
     }
 }
 
+impl Serve for Agent {
+    async fn serve(&self, stream: DuplexStream) {
+        let (read, mut write) = tokio::io::split(stream);
+        let mut lines = BufReader::new(read).lines();
+        let mut exit = self.exit();
+        loop {
+            let line = tokio::select! {
+                line = lines.next_line() => line,
+                _ = exit.wait_for(Option::is_some) => return,
+            };
+            let Ok(Some(line)) = line else { return };
+            let Request { id, command } = serde_json::from_str(&line).unwrap();
+            let (before, result, after) = self.act(&command);
+            if self.exit.borrow().is_some() {
+                return;
+            }
+            let (result, error) = match result {
+                Ok(outcome) => (Some(outcome), None),
+                Err(message) => (None, Some(WireError { code: ErrorCode::Refused, message })),
+            };
+            let reply = FromAgent::Reply(Reply { id: Some(id), result, error });
+            let events = |events: Vec<Event>| events.into_iter().map(FromAgent::Event);
+            for message in events(before).chain([reply]).chain(events(after)) {
+                if matches!(message, FromAgent::Event(Event::Sample(_))) {
+                    tokio::time::sleep(self.sample_interval()).await;
+                }
+                let text = serde_json::to_string(&message).unwrap() + "\n";
+                if write.write_all(text.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+            if command == Command::Shutdown {
+                return;
+            }
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn has_exited(&self) -> bool {
+        self.exit.borrow().is_some()
+    }
+}
+
 fn frames(spec: &TrialSpec) -> &FrameWork {
     spec.work.frames().unwrap()
 }
@@ -311,31 +319,4 @@ fn sample(trial: u32, at_ns: u64) -> Event {
     let receive = Some(ReceiveCounters::default());
     let measures = Measures::Frames(Box::new(FrameMeasures { receive, ..FrameMeasures::default() }));
     Event::Sample(Box::new(Sample { trial, at_ns, measures, host: None }))
-}
-
-/// Opens connections to an agent.
-pub struct Reach(pub Arc<Agent>);
-
-impl Dial for Reach {
-    fn time_limit(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn dial(&self) -> Dialling<'_> {
-        let agent = self.0.clone();
-        Box::pin(async move {
-            if agent.exit.borrow().is_some() {
-                return Err(NoConnection::Failed("connection refused".to_owned()));
-            }
-            let (ours, theirs) = tokio::io::duplex(64 << 10);
-            tokio::spawn(async move { agent.serve(theirs).await });
-            Ok(Box::new(ours) as Box<dyn Stream>)
-        })
-    }
-}
-
-impl fmt::Display for Reach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.name)
-    }
 }

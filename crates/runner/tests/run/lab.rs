@@ -18,7 +18,8 @@ use linerate_wire::trial::Role;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use super::agent::{Agent, Reach, Script, World};
+use super::agent::{Agent, Script, World};
+use super::memory::Reach;
 use super::watcher::{Fate, Watcher};
 
 /// An experiment, its agents, and a directory for its results.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use linerate_runner::session::{Dial, Dialling, Stream};
+use linerate_runner::session::{Dial, Dialling, NoConnection, Stream};
 use linerate_wire::engine::EngineInfo;
 use linerate_wire::http::HttpDoor;
 use linerate_wire::message::{ClockInfo, PROTOCOL_VERSION, Welcome};
@@ -16,6 +16,15 @@ use tokio::io::DuplexStream;
 pub trait Serve: Send + Sync + 'static {
     /// Ends with the connection.
     fn serve(&self, stream: DuplexStream) -> impl Future<Output = ()> + Send;
+
+    fn name(&self) -> &str {
+        "an agent in memory"
+    }
+
+    /// True when it accepts no connection any more.
+    fn has_exited(&self) -> bool {
+        false
+    }
 }
 
 /// Opens connections to an agent.
@@ -28,6 +37,9 @@ impl<A: Serve> Dial for Reach<A> {
 
     fn dial(&self) -> Dialling<'_> {
         Box::pin(async {
+            if self.0.has_exited() {
+                return Err(NoConnection::Failed("connection refused".to_owned()));
+            }
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
             let agent = Arc::clone(&self.0);
             tokio::spawn(async move { agent.serve(theirs).await });
@@ -36,9 +48,9 @@ impl<A: Serve> Dial for Reach<A> {
     }
 }
 
-impl<A> fmt::Display for Reach<A> {
+impl<A: Serve> fmt::Display for Reach<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an agent in memory")
+        f.write_str(self.0.name())
     }
 }
 
