@@ -114,8 +114,8 @@ containers() {
     return "$ended"
 }
 
-# beside_others: in the CPU time that the other stages leave, which wait for processes, guests and pods for a part of the time. As long as tests have
-# the CPUs to themselves, only while these do nothing: whoever of SCHED_IDLE runs makes way at once.
+# beside_others: in the CPU time that the other stages leave, which wait for processes, guests and pods for a part of the time. Beside tests that must
+# have the CPUs to themselves it is SCHED_IDLE, which makes way at once, until with_a_share ends that.
 beside_others() {
     local ended=0
     renice -n 19 "$BASHPID" >/dev/null
@@ -126,8 +126,8 @@ beside_others() {
     return "$ended"
 }
 
-# with_a_share PID: this process and those that it has started are no longer SCHED_IDLE, which on busy CPUs get nothing at all: what holds a lock of the
-# file system then holds up everybody else.
+# with_a_share PID: this process and those that it has started are no longer SCHED_IDLE. On busy CPUs that would get nothing at all, and what holds a
+# lock of the file system then holds up everybody else.
 with_a_share() {
     local child
     chrt --all-tasks --other --pid 0 "$1" 2>/dev/null || true
