@@ -11,8 +11,9 @@ use std::{fs, io};
 
 use linerate_agent::engine::Finished;
 use linerate_agent::host::monotonic_ns;
+use linerate_netlink::interface_index;
 use linerate_observe::NotKnown;
-use linerate_observe::netlink::link::{Link, index};
+use linerate_observe::netlink::link::Link;
 use linerate_observe::procfs::interfaces::InterfaceCounters;
 use linerate_observe::queues::{DriverStatistics, QueueCounters, Queues, Reader};
 use linerate_observe::source::Series;
@@ -112,7 +113,7 @@ impl Device {
     /// `None` for an interface that went away.
     fn open(name: String) -> Option<Self> {
         let driver = Driver::open(&name).ok().map(|driver| Box::new(driver) as Box<dyn DriverStatistics>);
-        let reader = Reader::new(index(&name).ok()?, driver);
+        let reader = Reader::new(interface_index(&name).ok()?, driver);
         let link = Link::open(&name).ok()?;
         Some(Self { name, reader, queues: Series::default(), link, counters: Series::default() })
     }
@@ -249,7 +250,7 @@ fn is_up(interface: &Path) -> bool {
 
 fn steering(name: &str) -> Result<Steering, String> {
     let driver = Driver::open(name).map_err(|error| error.to_string())?;
-    let index = index(name).map_err(|error| error.to_string())?;
+    let index = interface_index(name).map_err(|error| error.to_string())?;
     let mut system = System::open(Path::new(ROOT), name, index, driver).map_err(|error| error.to_string())?;
     Ok(system.steering())
 }
