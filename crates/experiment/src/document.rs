@@ -398,7 +398,7 @@ impl TryFrom<String> for Device {
         if text.starts_with("net_") {
             return Ok(Self::Virtual(text));
         }
-        text.parse::<hugepage_check::address::PciAddress>()
+        text.parse::<linerate_hardware::PciAddress>()
             .map(|address| Self::Pci(address.to_string()))
             .map_err(|_| {
                 format!(

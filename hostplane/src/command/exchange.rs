@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use hugepage_check::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
 use linerate_logging::terminal::escaped;
 use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 
