@@ -42,7 +42,7 @@ tell_failures() {
     : >"$again"
     if [ ${#names[@]} -le "$AGAIN_AT_MOST" ]; then
         say "tests that failed, once more, one at a time"
-        LINERATE_NOT_RUN="$again.unrun" tests --lib --bins --tests -- --test-threads=1 --exact "${names[@]}" >"$again" 2>&1 || true
+        LINERATE_NOT_RUN="$again.unrun" tests --tests -- --test-threads=1 --exact "${names[@]}" >"$again" 2>&1 || true
     fi
     echo
     for name in "${names[@]}"; do

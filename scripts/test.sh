@@ -69,28 +69,15 @@ begin() {
     running[$name]=$!
 }
 
-# end NAME: waits for it, and returns its exit status.
+# end NAME: waits for it, shows what it wrote and counts its PASS, FAIL and NOT RUN lines; that it failed is in `status`.
 end() {
-    local ended=0
-    wait "${running[$1]}" || ended=$?
-    unset "running[$1]"
-    cat "$scratch/$1"
-    return "$ended"
-}
-
-# count LOG: its PASS, FAIL and NOT RUN lines.
-count() {
-    passed=$((passed + $(grep -c '^PASS ' "$1" || true)))
-    failed=$((failed + $(grep -c '^FAIL ' "$1" || true)))
-    skipped=$((skipped + $(grep -c '^NOT RUN ' "$1" || true)))
-}
-
-# stage NAME COMMAND…: of those that print PASS, FAIL and NOT RUN lines.
-stage() {
     local log="$scratch/$1"
-    shift
-    "$@" 2>&1 | tee "$log" || status=$?
-    count "$log"
+    wait "${running[$1]}" || status=$?
+    unset "running[$1]"
+    cat "$log"
+    passed=$((passed + $(grep -c '^PASS ' "$log" || true)))
+    failed=$((failed + $(grep -c '^FAIL ' "$log" || true)))
+    skipped=$((skipped + $(grep -c '^NOT RUN ' "$log" || true)))
 }
 
 # tests ARGUMENTS of cargo test…
@@ -127,14 +114,24 @@ containers() {
     return "$ended"
 }
 
-# beside_others: in the CPU time that the other stages leave, which wait for processes, guests and pods for a part of the time. Not SCHED_IDLE: what
-# holds a lock of the file system and gets no CPU at all holds up everybody else.
+# beside_others: in the CPU time that the other stages leave, which wait for processes, guests and pods for a part of the time. Beside tests that must
+# have the CPUs to themselves it is SCHED_IDLE, which makes way at once, until with_a_share ends that.
 beside_others() {
     local ended=0
-    nice -n 19 scripts/dependencies.sh || ended=$?
-    nice -n 19 scripts/miri.sh || ended=$?
-    nice -n 19 scripts/fuzz.sh "$fuzz_seconds" || ended=$?
+    renice -n 19 "$BASHPID" >/dev/null
+    chrt --idle --pid 0 "$BASHPID" || true
+    scripts/dependencies.sh || ended=$?
+    scripts/miri.sh || ended=$?
+    scripts/fuzz.sh "$fuzz_seconds" || ended=$?
     return "$ended"
+}
+
+# with_a_share PID: this process and those that it has started are no longer SCHED_IDLE. On busy CPUs that would get nothing at all, and what holds a
+# lock of the file system then holds up everybody else.
+with_a_share() {
+    local child
+    chrt --all-tasks --other --pid 0 "$1" 2>/dev/null || true
+    for child in $(pgrep --parent "$1" || true); do with_a_share "$child"; done
 }
 
 # limits: tests that change limits of the host.
@@ -159,43 +156,39 @@ fi
 # With the tests: without them cargo would build the libraries once more, with fewer features.
 cargo build --workspace --bins --tests --quiet
 end set-up
+[ "$status" -eq 0 ] || exit 1
 # Sets what the tests look for; all is there.
 need_python "${PYTHON_PACKAGES[@]}"
 need_promtool
 need_riperf3
 
 say "tests of rates and times, one at a time: each has the CPUs to itself"
-tests_stage alone --test e2e -- --test-threads=1 alone::
 begin beside beside_others
+tests_stage alone --test e2e -- --test-threads=1 alone::
+with_a_share "${running[beside]}"
 begin containers containers
 # Before others: it takes longest. Only root has one.
 begin cluster nice -n -5 scripts/cluster.sh test
-begin guests nice -n 5 scripts/vm.sh test others
+# Less than others: an emulated machine takes all CPUs that it gets.
+begin vm nice -n 10 scripts/vm.sh test
 say "tests, three at a time: mostly they wait"
-tests_stage tests --lib --bins --tests -- --test-threads=3 --skip alone:: --skip on_stub:: --skip host_limits::
+tests_stage tests --tests -- --test-threads=3 --skip alone:: --skip on_stub:: --skip host_limits::
 say "tests on a stub of the Kubernetes API, eight at a time"
 tests_stage stub --test api_stub -- --test-threads=8
 
 # cargo lets others wait while it compiles, so lints come when few tests are left. Before the fuzz targets, which take their time with any CPU.
 begin lints nice -n 10 scripts/lints.sh
-say "virtual machine: guests that count no packets"
-end guests || status=1
-count "$scratch/guests"
 say "containers: the images, unprivileged containers; cluster: pods on a real Kubernetes cluster"
-end containers || status=1
-count "$scratch/containers"
-end cluster || status=1
-count "$scratch/cluster"
-# Not beside the cluster: an emulated machine leaves it too little of the CPUs. Its guests do not notice limits of this host.
-say "virtual machine: SR-IOV VFs behind an IOMMU, netem"
+end containers
+end cluster
+# Guests do not notice limits of this host.
 begin limits limits
-stage vm scripts/vm.sh test counting
+say "virtual machine: SR-IOV VFs behind an IOMMU, netem"
+end vm
 say "tests that change limits of the host; dependencies, lints, Miri, fuzz targets"
-end limits || status=1
-end lints || status=1
-end beside || status=1
-count "$scratch/lints"
-count "$scratch/beside"
+end limits
+end lints
+end beside
 if $new_clone; then with_crates exclusive keep_crates || say "the compiled crates could not be kept for later clones"; fi
 
 # sum WORD: of the lines in which test programs tell how they ended.
@@ -212,7 +205,7 @@ passed=$((passed + $(sum passed) - returned))
 skipped=$((skipped + returned))
 
 echo
-cat "$scratch"/{containers,cluster,guests,vm,lints,beside} | grep '^FAIL ' || true
+cat "$scratch"/{containers,cluster,vm,lints,beside} | grep '^FAIL ' || true
 sort -u "$scratch"/*.not-run
 echo
 echo "$passed passed, $failed failed, $unsteady unsteady, $skipped skipped"

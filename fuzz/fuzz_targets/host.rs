@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use linerate_observe::netlink::{attributes, link, messages, queue_stats};
+use linerate_netlink::message::{attributes, messages};
+use linerate_netlink::route;
+use linerate_observe::netlink::{link, queue_stats, queues};
 use linerate_observe::procfs::Content;
 use linerate_observe::procfs::interfaces::Interfaces;
 use linerate_observe::procfs::interrupts::{Table, per_cpu_count, totals};
@@ -42,10 +44,10 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(table.irqs.iter().all(|irq| irq.counts.len() == table.cpus.len()));
     }
     let _ = (per_cpu_count(bytes, &mut Vec::new()), totals(bytes));
-    for (_, _, body) in messages(bytes) {
-        let _ = (link::parse(body), queue_stats::parse(body), attributes(body).count());
+    for body in messages(bytes).map(|(_, _, body)| body).chain([bytes]) {
+        let _ = (link::parse(body), queue_stats::parse(body), queues::queue(body), queues::napi(body));
+        let _ = (route::parse(body), attributes(body, 0).count());
     }
-    let _ = (link::parse(bytes), queue_stats::parse(bytes), attributes(bytes).count());
     // Names of a driver, a line each, with their places as values.
     let names: Vec<String> = String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect();
     let values: Vec<u64> = (0..names.len() as u64).collect();

@@ -2,22 +2,17 @@
 //! interface. Needs no privilege.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use linerate_observe::netlink::{self, DUMP, Socket, long, number, put};
+use linerate_netlink::Socket;
+use linerate_netlink::message::{DUMP, attribute, long, number};
+use linerate_netlink::route::{self, MATCH_ENTRY};
 use rustix::net::netdevice;
 use serde::{Deserialize, Serialize};
 
-const GET_ROUTE: u16 = 26;
 const GET_QDISC: u16 = 38;
-/// Attributes of a route.
-const DESTINATION: u16 = 1;
-const SENDER: u16 = 2;
-const OUTPUT: u16 = 4;
-const GATEWAY: u16 = 5;
-const SOURCE: u16 = 7;
-const METRICS: u16 = 8;
-const METRIC_MTU: u16 = 2;
+/// `struct tcmsg`.
+const HEADER_BYTES: usize = 20;
 /// Attributes of a queueing discipline.
 const KIND: u16 = 1;
 const OPTIONS: u16 = 2;
@@ -28,8 +23,6 @@ const TBF_RATE_64: u16 = 4;
 /// Handle of the interface itself.
 const ROOT: u32 = u32::MAX;
 
-/// Flag of a request for the entry itself (`RTM_F_FIB_MATCH`).
-const MATCH_ENTRY: u32 = 0x2000;
 /// What the kernel says where no entry leads.
 const NO_ROUTE: [io::ErrorKind; 2] = [io::ErrorKind::HostUnreachable, io::ErrorKind::NetworkUnreachable];
 
@@ -82,10 +75,10 @@ impl Routing {
 
     /// The route of packets.
     pub(crate) fn route(&mut self, packets: &Packets<'_>) -> io::Result<Route> {
-        let answer = self.answer(packets, 0)?.ok_or(io::ErrorKind::NotFound)?;
-        let (index, route) = parse_route(&answer).ok_or(io::ErrorKind::InvalidData)?;
-        let interface = index.and_then(|index| netdevice::index_to_name(&self.0, index).ok());
-        Ok(Route { interface, ..route })
+        let route::Route { interface, gateway, source, mtu, .. } =
+            self.ask(packets, 0)?.ok_or(io::ErrorKind::InvalidData)?;
+        let interface = interface.and_then(|index| netdevice::index_to_name(&self.0, index).ok());
+        Ok(Route { interface, gateway, source, mtu })
     }
 
     /// True when an entry of the kernel's tables leads packets on their way. Without one, the kernel takes the destination of a
@@ -98,9 +91,7 @@ impl Routing {
         let Some(name) = packets.through.filter(|_| packets.to.is_ipv6() && packets.from.is_some()) else {
             return Ok(true);
         };
-        // An entry with several routes names none.
-        let index = parse_route(&entry).and_then(|(index, _)| index);
-        let is_other = match index {
+        let is_other = match entry.interface {
             Some(index) => index != netdevice::name_to_index(&self.0, name)?,
             None => false,
         };
@@ -108,43 +99,23 @@ impl Routing {
     }
 
     /// The entry that leads packets on their way.
-    fn entry(&mut self, packets: &Packets<'_>) -> io::Result<Option<Vec<u8>>> {
-        match self.answer(packets, MATCH_ENTRY) {
+    fn entry(&mut self, packets: &Packets<'_>) -> io::Result<Option<route::Route>> {
+        match self.ask(packets, MATCH_ENTRY) {
             Err(error) if NO_ROUTE.contains(&error.kind()) => Ok(None),
             answer => answer,
         }
     }
 
-    fn answer(&mut self, packets: &Packets<'_>, flags: u32) -> io::Result<Option<Vec<u8>>> {
-        let request = self.route_request(packets, flags)?;
-        let mut answer = None;
-        self.0.ask(GET_ROUTE, 0, &request, |body| answer = Some(body.to_vec()))?;
-        Ok(answer)
-    }
-
-    /// `struct rtmsg`, destination, source and interface.
-    fn route_request(&self, packets: &Packets<'_>, flags: u32) -> io::Result<Vec<u8>> {
-        let bits = |address: IpAddr| if address.is_ipv6() { 128 } else { 32 };
-        let family = if packets.to.is_ipv6() { 10 } else { 2 };
-        let from = packets.from.filter(|from| from.is_ipv6() == packets.to.is_ipv6());
-        let mut body = vec![family, bits(packets.to), from.map_or(0, bits), 0, 0, 0, 0, 0];
-        body.extend(flags.to_ne_bytes());
-        put(&mut body, DESTINATION, &octets(packets.to));
-        if let Some(from) = from {
-            put(&mut body, SENDER, &octets(from));
-        }
-        if let Some(name) = packets.through {
-            let index = netdevice::name_to_index(&self.0, name)?;
-            put(&mut body, OUTPUT, &index.to_ne_bytes());
-        }
-        Ok(body)
+    fn ask(&mut self, packets: &Packets<'_>, flags: u32) -> io::Result<Option<route::Route>> {
+        let Packets { to, from, through } = *packets;
+        let through = through.map(|name| netdevice::name_to_index(&self.0, name)).transpose()?;
+        route::ask(&mut self.0, route::Packets { to, from, through }, flags)
     }
 
     /// The queueing disciplines of an interface.
     pub(crate) fn queues(&mut self, interface: &str) -> io::Result<Vec<Queue>> {
         let index = netdevice::name_to_index(&self.0, interface)?;
-        // `struct tcmsg`.
-        let mut request = [0; 20];
+        let mut request = [0; HEADER_BYTES];
         request[4..8].copy_from_slice(&index.to_ne_bytes());
         let mut queues = Vec::new();
         self.0.ask(GET_QDISC, DUMP, &request, |body| queues.extend(parse_queue(body, index)))?;
@@ -152,90 +123,36 @@ impl Routing {
     }
 }
 
-/// An address as it is in packets.
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
-}
-
-fn attributes(bytes: &[u8]) -> Vec<netlink::Message<'_>> {
-    netlink::attributes(bytes).collect()
-}
-
-fn attribute<'a>(attributes: &[(u16, &'a [u8])], kind: u16) -> Option<&'a [u8]> {
-    attributes.iter().find(|(known, _)| *known == kind).map(|(_, value)| *value)
-}
-
-fn address(value: &[u8]) -> Option<IpAddr> {
-    match value.len() {
-        4 => value.first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes).into()),
-        16 => value.first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes).into()),
-        _ => None,
-    }
-}
-
-/// Index of the interface, and the route without its name.
-fn parse_route(body: &[u8]) -> Option<(Option<u32>, Route)> {
-    let attributes = attributes(body.get(12..)?);
-    let metrics = attribute(&attributes, METRICS).map(self::attributes).unwrap_or_default();
-    let route = Route {
-        interface: None,
-        gateway: attribute(&attributes, GATEWAY).and_then(address),
-        source: attribute(&attributes, SOURCE).and_then(address),
-        mtu: attribute(&metrics, METRIC_MTU).and_then(|value| number(value, 0)).filter(|mtu| *mtu > 0),
-    };
-    Some((attribute(&attributes, OUTPUT).and_then(|value| number(value, 0)), route))
-}
-
 /// A queueing discipline of the interface `index`. Kernels list those of all interfaces.
 fn parse_queue(body: &[u8], index: u32) -> Option<Queue> {
     let (of, parent) = (number(body, 4)?, number(body, 12)?);
-    let attributes = attributes(body.get(20..)?);
-    let kind = attribute(&attributes, KIND).filter(|_| of == index)?;
+    let kind = attribute(body, HEADER_BYTES, KIND).filter(|_| of == index)?;
     let kind = String::from_utf8_lossy(kind).trim_end_matches('\0').to_owned();
-    let of_queue = attribute(&attributes, STATISTICS)
-        .map(self::attributes)
-        .and_then(|statistics| attribute(&statistics, STATISTICS_OF_QUEUE));
+    let of_queue = attribute(body, HEADER_BYTES, STATISTICS)
+        .and_then(|statistics| attribute(statistics, 0, STATISTICS_OF_QUEUE));
     // Packets and bytes that wait stand first (`struct gnet_stats_queue`).
     let statistic = |at| of_queue.and_then(|bytes| number(bytes, at)).map(u64::from);
-    let rate_bps = attribute(&attributes, OPTIONS).filter(|_| kind == "tbf").and_then(tbf_rate);
+    let rate_bps = attribute(body, HEADER_BYTES, OPTIONS).filter(|_| kind == "tbf").and_then(tbf_rate);
     Some(Queue { root: parent == ROOT, rate_bps, drops: statistic(8), overlimits: statistic(16), kind })
 }
 
 /// Bits per second of a token bucket (`struct tc_tbf_qopt`, `struct tc_ratespec`).
 fn tbf_rate(options: &[u8]) -> Option<u64> {
-    let options = attributes(options);
-    let long = attribute(&options, TBF_RATE_64).and_then(|value| long(value, 0));
-    let short = attribute(&options, TBF_PARAMETERS).and_then(|value| number(value, 8)).map(u64::from);
+    let long = attribute(options, 0, TBF_RATE_64).and_then(|value| long(value, 0));
+    let short = attribute(options, 0, TBF_PARAMETERS).and_then(|value| number(value, 8)).map(u64::from);
     long.filter(|rate| *rate > 0).or(short).map(|bytes| bytes.saturating_mul(8))
 }
 
 #[cfg(test)]
 mod tests {
+    use linerate_netlink::message::put;
+
     use super::*;
 
     fn attribute_bytes(kind: u16, value: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         put(&mut bytes, kind, value);
         bytes
-    }
-
-    #[test]
-    fn routes_are_read_and_damage_is_unknown() {
-        let mut body = vec![0; 12];
-        body.extend(attribute_bytes(OUTPUT, &7u32.to_ne_bytes()));
-        body.extend(attribute_bytes(GATEWAY, &[10, 0, 0, 1]));
-        body.extend(attribute_bytes(SOURCE, &[10, 0, 0, 9]));
-        body.extend(attribute_bytes(METRICS, &attribute_bytes(METRIC_MTU, &1400u32.to_ne_bytes())));
-        let (index, route) = parse_route(&body).unwrap();
-        assert_eq!(index, Some(7));
-        assert_eq!(route.gateway, Some([10, 0, 0, 1].into()));
-        assert_eq!((route.source, route.mtu), (Some([10, 0, 0, 9].into()), Some(1400)));
-        for length in 0..body.len() {
-            let _ = parse_route(&body[..length]);
-        }
     }
 
     #[test]

@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 
 use tokio::task::AbortHandle;
 
-/// Most of them. A further one closes the oldest.
+/// Usual limit.
 const MOST: usize = 1024;
 
 /// Connections that have not proved themselves, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Strangers {
+    /// Most of them. A further one closes the oldest.
+    most: usize,
     inner: RefCell<Waiting>,
 }
 
@@ -26,13 +28,24 @@ pub(crate) struct Stranger {
     number: u64,
 }
 
+impl Default for Strangers {
+    fn default() -> Self {
+        Self::up_to(MOST)
+    }
+}
+
 impl Strangers {
+    /// At most so many of them.
+    pub(crate) fn up_to(most: usize) -> Self {
+        Self { most, inner: RefCell::default() }
+    }
+
     /// A new one, whose task `start` spawns.
     pub(crate) fn admit(&self, start: impl FnOnce(Stranger) -> AbortHandle) {
         let (number, oldest) = {
             let mut waiting = self.inner.borrow_mut();
             waiting.next += 1;
-            let full = waiting.tasks.len() >= MOST;
+            let full = waiting.tasks.len() >= self.most;
             (waiting.next, if full { waiting.tasks.pop_front() } else { None })
         };
         let task = start(Stranger { number });

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use linerate_hardware::PciAddress;
 use serde_json::Value;
 
-use crate::address::PciAddress;
 use crate::root::excerpt;
 
 const PREFIX: &str = "PCIDEVICE_";
@@ -78,7 +78,7 @@ fn parse_list(text: &str) -> Result<Devices, String> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn not_an_address(error: crate::address::AddressError) -> String {
+fn not_an_address(error: linerate_hardware::AddressError) -> String {
     error.to_string()
 }
 

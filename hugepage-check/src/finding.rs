@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use linerate_hardware::AddressError;
 use serde::Serialize;
 
-use crate::address::AddressError;
 use crate::check::Remedy;
 use crate::iommu;
 use crate::root::ReadError;

@@ -30,13 +30,11 @@
 //! allowed; otherwise a holder in another PID namespace stays undetected. The limits of this process are
 //! assumed to be those of a data plane that is started the same way.
 
-pub mod address;
 pub mod cgroup;
 pub mod check;
 mod checks;
 mod cpu;
 pub mod cpu_limit;
-pub mod cpu_set;
 pub mod device;
 pub mod environment;
 pub mod finding;

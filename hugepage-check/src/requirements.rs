@@ -4,8 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
-use crate::address::{AddressError, PciAddress};
-use crate::cpu_set::{CpuSet, CpuSetError};
+use linerate_hardware::{AddressError, CpuSet, CpuSetError, PciAddress};
 
 /// Bytes in one of EAL's megabytes.
 pub const MEGABYTE: u64 = 1 << 20;

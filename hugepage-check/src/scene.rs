@@ -1,8 +1,8 @@
 //! Input of the checks: the root, the requirements, and the facts that several checks share.
 
-use crate::address::PciAddress;
+use linerate_hardware::{CpuSet, PciAddress};
+
 use crate::check::Check;
-use crate::cpu_set::CpuSet;
 use crate::device::function::{self, Function};
 use crate::device::{self, DeviceFacts};
 use crate::environment::Environment;

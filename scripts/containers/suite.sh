@@ -65,13 +65,14 @@ can_run() {
     say "containers: building the images from Debian $suite with $engine"
     built "$DEBIAN_IMAGE" --target debian
     built "$IMAGE" --target linerate --debian "$DEBIAN_IMAGE" --binaries "$bin" ${LINERATE_IMAGE_ARCHIVE:+--archive "$LINERATE_IMAGE_ARCHIVE"}
-    # As users build it: with a Debian of its own.
-    built "$CONTROLLER_IMAGE" --target controller --binaries "$bin"
     if [ -n "${LINERATE_HOSTPLANE_ARCHIVE:-}" ]; then
         built "$HOSTPLANE_IMAGE" --target hostplane --debian "$DEBIAN_IMAGE" --binaries "$bin" --archive "$LINERATE_HOSTPLANE_ARCHIVE"
     fi
-    echo "     images: $((SECONDS - begun)) s in all"
+    # Those that the cluster waits for.
     [ -z "${LINERATE_IMAGES_BUILT:-}" ] || touch "$LINERATE_IMAGES_BUILT"
+    # As users build it: with a Debian of its own.
+    built "$CONTROLLER_IMAGE" --target controller --binaries "$bin"
+    echo "     images: $((SECONDS - begun)) s in all"
     find_run_options
 }
 

@@ -288,6 +288,9 @@ fn planned(summary: &Summary) -> String {
     }
     // A trial of streams or HTTP has one result of all agents.
     let results = if streams::is_of_streams(summary) { 1 } else { experiment.pairs };
+    // Each way of a pair has a result.
+    let is_both_ways = summary.trials.iter().any(|trial| trial.direction == Direction::Bidirectional);
+    let results = results.saturating_mul(if is_both_ways { 2 } else { 1 });
     experiment.planned_trials.saturating_mul(results).to_string()
 }
 
@@ -407,6 +410,20 @@ mod tests {
         let text = super::trials(&Summary { trials: vec![trial], ..summary(Status::Complete) }, None);
         assert!(text.contains(&format!("\np tx0-rx0: {kind}: {evidence}\n")), "{text}");
         assert!(evidence.starts_with("10 of 1000 packets lost"), "{evidence}");
+    }
+
+    #[test]
+    fn the_list_counts_a_result_for_each_way_of_a_pair() {
+        let one_way = with_clock(true, &tx(10), &rx(10)).unwrap();
+        let both = TrialSummary { direction: Direction::Bidirectional, ..one_way.clone() };
+        let of = |trials: Vec<TrialSummary>| {
+            let mut summary = Summary { trials, ..summary(Status::Complete) };
+            (summary.experiment.planned_trials, summary.experiment.pairs) = (2, 3);
+            planned(&summary)
+        };
+        assert_eq!(of(vec![one_way]), "6");
+        assert_eq!(of(vec![both.clone(), both]), "12");
+        assert_eq!(of(Vec::new()), "6", "nothing says which ways");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use hugepage_check::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
 use linerate_traffic::rate::Rate;
 use linerate_traffic::span::Span;
 use linerate_wire::diagnosis::{DiagnosisSpec, SweepEnds};

@@ -8,6 +8,7 @@ use linerate_traffic::profile::{
 };
 use linerate_traffic::rate::Rate;
 use linerate_traffic::safety::Safety;
+use linerate_wire::trial::Drain;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{Location, Spanned};
@@ -327,7 +328,11 @@ pub struct DrainSection {
 
 impl Default for DrainSection {
     fn default() -> Self {
-        Self { settle: SpanIn::of_millis::<100>(), limit: SpanIn::of_millis::<5000>() }
+        const DRAIN: Drain = Drain::OF_EXPERIMENTS;
+        Self {
+            settle: SpanIn::of_millis::<{ DRAIN.settle_ms as u64 }>(),
+            limit: SpanIn::of_millis::<{ DRAIN.limit_ms as u64 }>(),
+        }
     }
 }
 
@@ -393,7 +398,7 @@ impl TryFrom<String> for Device {
         if text.starts_with("net_") {
             return Ok(Self::Virtual(text));
         }
-        text.parse::<hugepage_check::address::PciAddress>()
+        text.parse::<linerate_hardware::PciAddress>()
             .map(|address| Self::Pci(address.to_string()))
             .map_err(|_| {
                 format!(

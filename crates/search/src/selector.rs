@@ -109,7 +109,7 @@ impl Selector {
         grid: &Grid,
         shared: usize,
     ) -> Option<Nomination> {
-        if let Some(at) = self.check_inherited(target, found) {
+        if let Some(at) = self.check_inherited(target, found, grid) {
             self.approach(target.width);
             return Some(Nomination { at, trial_ns: target.trial_ns, width: target.width, extends: None });
         }
@@ -125,7 +125,7 @@ impl Selector {
                 let at = keep_off((lower + step).min(grid.top()), target.width, found, grid)?;
                 Some(nominated(at, step, Some(Side::Up)))
             }
-            (Some(lower), Some(upper)) if upper - lower > target.width => {
+            (Some(lower), Some(upper)) if !target.is_close(lower, upper, grid) => {
                 let middle = split(lower, upper, target.width);
                 // Bounds that lie outside of the inherited interval are approached from the near end.
                 if self.inherited.upper.is_some_and(|old| middle < old)
@@ -152,7 +152,7 @@ impl Selector {
 
     /// A load of the inherited interval that is worth a trial: its middle when the interval is nearly narrow
     /// enough, then its ends.
-    fn check_inherited(&self, target: Target, found: Interval) -> Option<usize> {
+    fn check_inherited(&self, target: Target, found: Interval, grid: &Grid) -> Option<usize> {
         let middle = self.inherited.both().and_then(|(lower, upper)| {
             let width = upper.saturating_sub(lower);
             (width > target.width && width <= 2 * target.width).then(|| split(lower, upper, target.width))
@@ -160,7 +160,7 @@ impl Selector {
         [middle, self.inherited.lower, self.inherited.upper]
             .into_iter()
             .flatten()
-            .find(|at| is_worth(*at, target.width, found))
+            .find(|at| is_worth(*at, target, found, grid))
     }
 
     /// The goal's nomination was measured. An extension that has not met its bound takes a larger step next
@@ -194,10 +194,10 @@ impl Nomination {
 }
 
 /// True when a trial at `at` may move a bound.
-fn is_worth(at: usize, width: usize, found: Interval) -> bool {
+fn is_worth(at: usize, target: Target, found: Interval, grid: &Grid) -> bool {
     found.lower.is_none_or(|lower| lower < at)
         && found.upper.is_none_or(|upper| at < upper)
-        && found.both().is_none_or(|(lower, upper)| upper - lower > width)
+        && found.both().is_none_or(|(lower, upper)| !target.is_close(lower, upper, grid))
 }
 
 /// Keeps a load between the found bounds, and a width off them: too close, it would be measured in vain. At the

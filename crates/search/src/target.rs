@@ -1,6 +1,7 @@
 //! Targets of a goal: the goal itself, preceded by coarser ones, so that the search comes near with little
 //! measuring and then measures longer.
 
+use crate::bounds::is_narrow;
 use crate::classify::GoalCriterion;
 use crate::goal::Goal;
 use crate::grid::Grid;
@@ -12,8 +13,19 @@ pub(crate) struct Target {
     pub(crate) criterion: GoalCriterion,
     /// The bounds are close enough at this distance, in steps of the grid.
     pub(crate) width: usize,
+    /// The same as a share of the upper bound, in parts per billion: at low loads, where a step is a whole packet per
+    /// second, fewer steps are as wide.
+    pub(crate) width_ppb: u64,
     /// Intended duration of its trials, in nanoseconds.
     pub(crate) trial_ns: u64,
+}
+
+impl Target {
+    /// True when bounds at these positions are close enough.
+    pub(crate) fn is_close(&self, lower: usize, upper: usize, grid: &Grid) -> bool {
+        upper.saturating_sub(lower) <= self.width
+            && is_narrow(grid.load_pps(lower), grid.load_pps(upper), self.width_ppb)
+    }
 }
 
 /// The targets of `goal`, coarsest first. Their duration sums rise geometrically from the initial trial duration
@@ -34,6 +46,7 @@ pub(crate) fn targets(goal: &Goal, grid: &Grid) -> Vec<Target> {
                     sum_ns,
                 },
                 width: grid.steps(goal.width_ppb) << (parts - rank),
+                width_ppb: goal.width_ppb << (parts - rank),
                 trial_ns,
             }
         })

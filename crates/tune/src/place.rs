@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use hugepage_check::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
 use serde::{Deserialize, Serialize};
 
 /// Where a setting is kept. Their order is that of writing: a driver that is given another number of queues makes

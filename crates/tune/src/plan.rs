@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hugepage_check::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
 
 use crate::Error;
 use crate::place::{Place, Value};

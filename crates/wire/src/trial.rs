@@ -1,5 +1,7 @@
 //! Specification of one agent's part in a trial.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use linerate_traffic::limit::Limit;
@@ -174,6 +176,17 @@ pub struct Drain {
 const SHORTEST_TAIL_NS: u64 = 5_000_000;
 
 impl Drain {
+    /// Times of an experiment whose document sets none. Those of frames also follow the delay that warm-up has measured.
+    pub const OF_EXPERIMENTS: Self = Self::lasting(100, 5_000);
+    /// Times of a stand-alone trial of frames, before which nothing has measured the path's delay.
+    pub const STAND_ALONE: Self = Self::lasting(200, 5_000);
+    /// Times of the datagrams of streams, of whose delays the mean alone is known.
+    pub const OF_DATAGRAMS: Self = Self::lasting(300, 10_000);
+
+    const fn lasting(settle_ms: u32, limit_ms: u32) -> Self {
+        Self { expected_packets: 0, settle_ms, limit_ms, path_delay_ns: 0, path_variation_ns: 0, gap_ns: 0 }
+    }
+
     /// Idle time after the last arrival that ends an incomplete drain, in nanoseconds: the largest of
     /// `settle_ms`, twice the path's largest delay, and three times the time between packets.
     pub fn settle_ns(&self) -> u64 {
@@ -192,6 +205,13 @@ impl Drain {
     pub fn tail_ns(&self) -> u64 {
         self.path_variation_ns.saturating_mul(2).max(SHORTEST_TAIL_NS).min(self.settle_ns())
     }
+}
+
+/// Mean time between bursts of `burst` packets, in nanoseconds, when `packets` were sent within `time`; at most
+/// `time`, which contains it.
+pub fn gap_ns(time: Duration, packets: u64, burst: u32) -> u64 {
+    let gap = time.as_nanos() * u128::from(burst) / u128::from(packets.max(1));
+    u64::try_from(gap.min(time.as_nanos())).unwrap_or(u64::MAX)
 }
 
 fn nanoseconds(ms: u32) -> u64 {
@@ -221,6 +241,16 @@ mod tests {
         ] {
             let times = [drain.settle_ns() / MS, drain.limit_ns() / MS, drain.tail_ns() / MS];
             assert_eq!(times, [settle, limit, tail], "{drain:?}");
+        }
+    }
+
+    #[test]
+    fn gaps_are_between_bursts() {
+        let second = Duration::from_secs(1);
+        for (packets, burst, millis) in
+            [(1000, 1, 1), (1000, 100, 100), (1, 1, 1000), (1, 64, 1000), (0, 1, 1000)]
+        {
+            assert_eq!(gap_ns(second, packets, burst), millis * 1_000_000, "{packets} {burst}");
         }
     }
 

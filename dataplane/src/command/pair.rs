@@ -5,7 +5,7 @@ use std::time::Instant;
 use linerate_wire::flow_lines::FlowLines;
 use linerate_wire::report::Ended;
 use linerate_wire::time::SendingTimes;
-use linerate_wire::trial::TransmitSpec;
+use linerate_wire::trial::{TransmitSpec, gap_ns};
 use serde_json::json;
 
 use super::Ending;
@@ -16,8 +16,7 @@ use super::output::{Failure, print_json, print_text};
 use super::ready::Pair;
 use super::report::{report_json, report_text, with_lost};
 use super::standalone::{
-    LOOK, Progress, Signals, attend, begin, block_on, close, drained, ending, gap_ns, link_up, lost, open,
-    random_tag,
+    LOOK, Progress, Signals, attend, begin, block_on, close, drained, ending, link_up, lost, open, random_tag,
 };
 use crate::dpdk::eal::Eal;
 use crate::dpdk::id::LcoreId;

@@ -141,9 +141,6 @@ pub(super) async fn link_up(
     }
 }
 
-const SETTLE_MS: u32 = 200;
-const DRAIN_LIMIT_MS: u32 = 5_000;
-
 /// Prepares a trial and launches its loops.
 pub(super) fn begin(setup: &mut PortSetup<'_>, order: Order) -> Result<Active, Failure> {
     let prepared = setup.prepare(order)?;
@@ -158,13 +155,7 @@ pub(super) async fn drained(
     gap_ns: u64,
     signals: &mut Signals,
 ) -> Ended {
-    let drain = Drain {
-        expected_packets,
-        settle_ms: SETTLE_MS,
-        limit_ms: DRAIN_LIMIT_MS,
-        gap_ns,
-        ..Drain::default()
-    };
+    let drain = Drain { expected_packets, gap_ns, ..Drain::STAND_ALONE };
     let mut drainer = Drainer::new(drain, monotonic_ns());
     loop {
         let received = look();
@@ -175,13 +166,6 @@ pub(super) async fn drained(
             return Ended::Stopped;
         }
     }
-}
-
-/// Mean time between bursts of `burst` packets, in nanoseconds, with `packets` sent within `time`.
-pub(super) fn gap_ns(time: Duration, packets: u64, burst: u32) -> u64 {
-    let gap = time.as_nanos() * u128::from(burst) / u128::from(packets.max(1));
-    // A gap cannot exceed the time that contains it.
-    u64::try_from(gap.min(time.as_nanos())).unwrap_or(u64::MAX)
 }
 
 /// Packets sent minus packets received.

@@ -6,7 +6,7 @@ use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{Addressed, IpVersion};
 use linerate_wire::flow_lines::FlowLines;
 use linerate_wire::report::Ended;
-use linerate_wire::trial::TransmitSpec;
+use linerate_wire::trial::{TransmitSpec, gap_ns};
 
 use super::Ending;
 use super::environment::{port, workers};
@@ -15,8 +15,8 @@ use super::output::{Failure, print_json, print_text, say};
 use super::ready::{Replay, Tx};
 use super::report::{report_json, report_text, with_lost};
 use super::standalone::{
-    LOOK, Progress, Signals, attend, begin, block_on, close, drained, ending, gap_ns, linger, link_up, lost,
-    open, random_tag,
+    LOOK, Progress, Signals, attend, begin, block_on, close, drained, ending, linger, link_up, lost, open,
+    random_tag,
 };
 use crate::dpdk::eal::Eal;
 use crate::trial::{Finished, Order, PortSetup, Replayed, Sender, Task};

@@ -2,25 +2,18 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use linerate_netlink::message::{ACKNOWLEDGE, CREATE, DUMP};
+use linerate_netlink::route::{self, Packets, Route, RouteKind};
+use linerate_netlink::{Socket, interface_index};
 use linerate_traffic::mac::MacAddr;
 use linerate_wire::network::NextHop;
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, sendto, socket_with,
-};
 
-use super::rtnetlink::{self, Message, Neighbour, Route, RouteKind, State};
+use super::rtnetlink::{self, GET_ADDRESSES, GET_NEIGHBOURS, NEW_NEIGHBOUR, Neighbour, State};
 use super::{HopError, RETRY, TIME_LIMIT};
 
-/// Time limit for the kernel's answer.
-const ANSWER_TIME: Duration = Duration::from_secs(1);
-/// Longest datagram from the kernel.
-const DATAGRAM_BYTES: usize = 64 << 10;
 /// Interval at which a neighbour's state is polled.
 const LOOK: Duration = Duration::from_millis(10);
 /// UDP's discard port (RFC 863): a datagram to it makes the kernel resolve the address, and its receiver
@@ -40,8 +33,7 @@ impl Interface {
     /// # Errors
     /// When there is no such interface.
     pub(crate) fn named(name: &str) -> io::Result<Self> {
-        let socket = Routing::open()?.0;
-        Ok(Self { index: netdevice::name_to_index(&socket, name)?, name: name.to_owned() })
+        Ok(Self { index: interface_index(name)?, name: name.to_owned() })
     }
 
     /// The interface's addresses.
@@ -49,12 +41,12 @@ impl Interface {
     /// # Errors
     /// When the kernel does not report them.
     pub(crate) fn addresses(&self) -> io::Result<Vec<IpNet>> {
-        let answers = Routing::open()?.ask(&rtnetlink::addresses())?;
-        let of_this = answers.into_iter().filter_map(|answer| match answer {
-            Message::Address(address) if address.interface == self.index => Some(address.network),
-            _ => None,
-        });
-        Ok(of_this.collect())
+        let mut of_this = Vec::new();
+        Socket::open(None)?.ask(GET_ADDRESSES, DUMP, &rtnetlink::all_addresses(), |body| {
+            let address = rtnetlink::address(body).filter(|address| address.interface == self.index);
+            of_this.extend(address.map(|address| address.network));
+        })?;
+        Ok(of_this)
     }
 
     /// The router towards an address, and the source address. `None`: the address belongs to this host.
@@ -62,13 +54,13 @@ impl Interface {
     /// # Errors
     /// When the interface has no route to it.
     pub(super) fn route(&self, to: IpAddr) -> Result<Option<Route>, HopError> {
-        let routing = Routing::open()?;
-        let any = routing.route(to, None);
+        let mut socket = Socket::open(None)?;
+        let any = route(&mut socket, to, None);
         if any.as_ref().is_ok_and(|route| route.kind == RouteKind::Local) {
             return Ok(None);
         }
         let no_route = |reason: String| HopError::NoRoute { to, interface: self.name.clone(), reason };
-        match routing.route(to, Some(self.index)) {
+        match route(&mut socket, to, Some(self.index)) {
             Ok(route) if route.kind == RouteKind::Unicast => Ok(Some(route)),
             Ok(_) => Err(no_route("the route there forbids it".to_owned())),
             Err(error) => Err(no_route(error.to_string())),
@@ -81,20 +73,21 @@ impl Interface {
     /// When there is no route, or the next hop does not answer; then with the neighbour's state in the
     /// kernel.
     pub(super) fn next_hop(&self, to: IpAddr) -> Result<NextHop, HopError> {
-        let Some(Route { gateway, source, .. }) = self.route(to)? else {
+        let Some(route) = self.route(to)? else {
             return Ok(NextHop { to, source: None, gateway: None, mac: None });
         };
+        let (gateway, source) = (router(&route), route.source);
         let mac = self.resolve(gateway.unwrap_or(to), source)?;
         Ok(NextHop { to, source, gateway, mac })
     }
 
     /// The neighbour's Ethernet address; `None` on an interface without address resolution.
     fn resolve(&self, hop: IpAddr, source: Option<IpAddr>) -> Result<Option<MacAddr>, HopError> {
-        let routing = Routing::open()?;
+        let mut socket = Socket::open(None)?;
         let began = Instant::now();
         let mut asked: Option<Instant> = None;
         loop {
-            let neighbour = routing.neighbour(hop, self.index)?;
+            let neighbour = neighbour(&mut socket, hop, self.index)?;
             let state = neighbour.map_or(State::NONE, |neighbour| neighbour.state);
             if state.is_no_arp() {
                 return Ok(None);
@@ -112,7 +105,8 @@ impl Interface {
             }
             if asked.is_none_or(|asked| asked.elapsed() >= RETRY) {
                 asked = Some(Instant::now());
-                if routing.ask(&rtnetlink::use_neighbour(hop, self.index)).is_err() {
+                let request = rtnetlink::use_neighbour(hop, self.index);
+                if socket.ask(NEW_NEIGHBOUR, ACKNOWLEDGE | CREATE, &request, |_| {}).is_err() {
                     // Without the permission for a request: by a datagram, which needs no answer.
                     let _ = send_datagram(hop, source, self.index);
                 }
@@ -134,52 +128,23 @@ fn send_datagram(hop: IpAddr, source: Option<IpAddr>, interface: u32) -> io::Res
     Ok(())
 }
 
-/// A routing socket of the kernel (rtnetlink).
-struct Routing(OwnedFd);
+/// The router of a route, of either IP version; `None` when the destination is on the link.
+pub(super) fn router(route: &Route) -> Option<IpAddr> {
+    route.gateway.or(route.via)
+}
 
-impl Routing {
-    fn open() -> io::Result<Self> {
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIME))?;
-        Ok(Self(socket))
-    }
+fn route(socket: &mut Socket, to: IpAddr, through: Option<u32>) -> io::Result<Route> {
+    let route = route::ask(socket, Packets { to, from: None, through }, 0)?;
+    route.ok_or_else(|| io::Error::other("the kernel's answer is no route"))
+}
 
-    /// Sends a request and collects the answer.
-    fn ask(&self, request: &[u8]) -> io::Result<Vec<Message>> {
-        sendto(&self.0, request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-        let mut answers = Vec::new();
-        let mut buffer = vec![0; DATAGRAM_BYTES];
-        loop {
-            let (length, _) = recv(&self.0, &mut buffer[..], RecvFlags::empty())?;
-            let messages = rtnetlink::messages(buffer.get(..length).unwrap_or_default());
-            for message in messages {
-                match message {
-                    Message::Outcome(0) | Message::Done => return Ok(answers),
-                    Message::Outcome(errno) => return Err(io::Error::from_raw_os_error(errno)),
-                    // The answer to a request for one route is one message.
-                    Message::Route(_) => return Ok(vec![message]),
-                    other => answers.push(other),
-                }
-            }
-        }
-    }
-
-    fn route(&self, to: IpAddr, interface: Option<u32>) -> io::Result<Route> {
-        match self.ask(&rtnetlink::route(to, interface))?[..] {
-            [Message::Route(route)] => Ok(route),
-            _ => Err(io::Error::other("the kernel's answer is no route")),
-        }
-    }
-
-    fn neighbour(&self, ip: IpAddr, interface: u32) -> io::Result<Option<Neighbour>> {
-        let answers = self.ask(&rtnetlink::neighbours(ip))?;
-        Ok(answers.into_iter().find_map(|answer| match answer {
-            Message::Neighbour(neighbour) if neighbour.ip == ip && neighbour.interface == interface => {
-                Some(neighbour)
-            }
-            _ => None,
-        }))
-    }
+fn neighbour(socket: &mut Socket, ip: IpAddr, interface: u32) -> io::Result<Option<Neighbour>> {
+    let mut found = None;
+    socket.ask(GET_NEIGHBOURS, DUMP, &rtnetlink::all_neighbours(ip), |body| {
+        let of_this = |one: &Neighbour| one.ip == ip && one.interface == interface;
+        found = found.or_else(|| rtnetlink::neighbour(body).filter(of_this));
+    })?;
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use linerate_traffic::profile::IpVersion;
 use linerate_wire::network::{NextHop, PortNetwork, Resolver};
 
-use self::kernel::Interface;
+use self::kernel::{Interface, router};
 
 /// Time limit for a next hop's answer: slightly more than the kernel's own three attempts take.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_millis(3500);
@@ -153,7 +153,7 @@ impl Network {
         // The kernel knows better than the prefix length: pods of one network may have a router between them.
         if let Some(interface) = self.interface.as_ref().filter(|_| self.given.addresses.is_empty()) {
             let route = interface.route(to)?;
-            return Ok(route.map_or((None, own), |route| (route.gateway, route.source.unwrap_or(own))));
+            return Ok(route.map_or((None, own), |route| (router(&route), route.source.unwrap_or(own))));
         }
         if let Some(network) = addresses.iter().find(|network| network.contains(&to)) {
             return Ok((None, network.addr()));

@@ -1,64 +1,35 @@
-//! Messages of the kernel's routing socket (rtnetlink): requests for addresses, routes and neighbours, and
-//! their answers. Pure.
-//!
-//! Formats: Linux `netlink(7)` and `rtnetlink(7)`. Numbers are in the machine's byte order, addresses in
-//! network order; every part is padded to four bytes.
+//! Messages of the kernel's routing socket (`rtnetlink(7)`) about addresses and neighbours. Pure.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
+use linerate_netlink::message::{self, attribute, family, number, octets, put, short};
 use linerate_traffic::mac::MacAddr;
 
-const HEADER_BYTES: usize = 16;
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-const NEW_ADDRESS: u16 = 20;
-const GET_ADDRESSES: u16 = 22;
-const NEW_ROUTE: u16 = 24;
-const GET_ROUTE: u16 = 26;
-const NEW_NEIGHBOUR: u16 = 28;
-const GET_NEIGHBOURS: u16 = 30;
+/// Kinds of requests.
+pub(super) const GET_ADDRESSES: u16 = 22;
+pub(super) const NEW_NEIGHBOUR: u16 = 28;
+pub(super) const GET_NEIGHBOURS: u16 = 30;
 
-const REQUEST: u16 = 0x1;
-const ACKNOWLEDGE: u16 = 0x4;
-const DUMP: u16 = 0x300;
-const CREATE: u16 = 0x400;
-
-const INET: u8 = 2;
-const INET6: u8 = 10;
-/// Asks the kernel to use the neighbour, which makes it resolve the neighbour's address.
-const NEIGHBOUR_USE: u8 = 0x01;
+/// `struct ifaddrmsg`.
+const ADDRESS_HEADER_BYTES: usize = 8;
+const ADDRESS: u16 = 1;
+const ADDRESS_LOCAL: u16 = 2;
 const ADDRESS_TENTATIVE: u8 = 0x40;
 const ADDRESS_DUPLICATE: u8 = 0x08;
-const ROUTE_LOCAL: u8 = 2;
-const ROUTE_UNICAST: u8 = 1;
+
+/// `struct ndmsg`.
+const NEIGHBOUR_HEADER_BYTES: usize = 12;
+const NEIGHBOUR_IP: u16 = 1;
+const NEIGHBOUR_MAC: u16 = 2;
+/// Asks the kernel to use the neighbour, which makes it resolve the neighbour's address.
+const NEIGHBOUR_USE: u8 = 0x01;
 
 /// An address of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) interface: u32,
     pub(super) network: IpNet,
-}
-
-/// A route of the kernel to an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Route {
-    pub(super) kind: RouteKind,
-    /// Index of the outgoing interface.
-    pub(super) interface: Option<u32>,
-    /// The router; `None` when the address is on the link.
-    pub(super) gateway: Option<IpAddr>,
-    /// Source address of packets.
-    pub(super) source: Option<IpAddr>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RouteKind {
-    Unicast,
-    /// The address belongs to this host.
-    Local,
-    /// Broadcast, multicast, or a route that rejects packets.
-    Other,
 }
 
 /// The kernel's entry for a neighbour.
@@ -103,251 +74,95 @@ impl State {
     }
 }
 
-/// A message from the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Message {
-    Address(Address),
-    Route(Route),
-    Neighbour(Neighbour),
-    /// The request failed with this errno, or succeeded (0).
-    Outcome(i32),
-    /// The last message of a list.
-    Done,
-    /// A message of another kind, or too short for its kind.
-    Other,
+/// Body of a request for all addresses of all interfaces.
+pub(super) fn all_addresses() -> Vec<u8> {
+    vec![0; ADDRESS_HEADER_BYTES]
 }
 
-/// A request for all addresses of all interfaces.
-pub(super) fn addresses() -> Vec<u8> {
-    message(GET_ADDRESSES, DUMP, &[0; 8])
+/// Body of a request for all neighbours of an IP version.
+pub(super) fn all_neighbours(of: IpAddr) -> Vec<u8> {
+    let mut body = vec![0; NEIGHBOUR_HEADER_BYTES];
+    body[0] = family(of);
+    body
 }
 
-/// A request for the route to an address, over the given interface or any.
-pub(super) fn route(to: IpAddr, interface: Option<u32>) -> Vec<u8> {
-    let (family, bytes) = octets(to);
-    let mut body = vec![0; 12];
-    (body[0], body[1]) = (family, bytes.len() as u8 * 8);
-    attribute(&mut body, 1, &bytes);
-    if let Some(interface) = interface {
-        attribute(&mut body, 4, &interface.to_ne_bytes());
-    }
-    message(GET_ROUTE, 0, &body)
-}
-
-/// A request for all neighbours of an IP version.
-pub(super) fn neighbours(of: IpAddr) -> Vec<u8> {
-    let mut body = vec![0; 12];
-    body[0] = octets(of).0;
-    message(GET_NEIGHBOURS, DUMP, &body)
-}
-
-/// A request to resolve a neighbour; requires the capability NET_ADMIN.
+/// Body of a request to resolve a neighbour; requires the capability NET_ADMIN.
 pub(super) fn use_neighbour(ip: IpAddr, interface: u32) -> Vec<u8> {
-    let (family, bytes) = octets(ip);
-    let mut body = vec![0; 12];
-    body[0] = family;
+    let mut body = all_neighbours(ip);
     body[4..8].copy_from_slice(&interface.to_ne_bytes());
     body[10] = NEIGHBOUR_USE;
-    attribute(&mut body, 1, &bytes);
-    message(NEW_NEIGHBOUR, ACKNOWLEDGE | CREATE, &body)
+    put(&mut body, NEIGHBOUR_IP, &octets(ip));
+    body
 }
 
-fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
-    let length = (HEADER_BYTES + body.len()) as u32;
-    let mut bytes = length.to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend((REQUEST | flags).to_ne_bytes());
-    // Sequence number and port: each request has its own socket.
-    bytes.extend([0; 8]);
-    bytes.extend(body);
-    bytes
-}
-
-fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    body.extend((4 + value.len() as u16).to_ne_bytes());
-    body.extend(kind.to_ne_bytes());
-    body.extend(value);
-    body.resize(body.len().next_multiple_of(4), 0);
-}
-
-fn octets(ip: IpAddr) -> (u8, Vec<u8>) {
-    match ip {
-        IpAddr::V4(ip) => (INET, ip.octets().to_vec()),
-        IpAddr::V6(ip) => (INET6, ip.octets().to_vec()),
-    }
-}
-
-/// The messages of a datagram.
-pub(super) fn messages(datagram: &[u8]) -> Vec<Message> {
-    parts(datagram, HEADER_BYTES, |head| read_u32(head, 0).map(|length| length as usize))
-        .map(|(head, body)| {
-            let kind = read_u16(head, 4).unwrap_or(0);
-            let read = match kind {
-                ERROR => read_u32(body, 0).map(|errno| Message::Outcome((errno as i32).saturating_neg())),
-                DONE => Some(Message::Done),
-                NEW_ADDRESS => address_of(body).map(Message::Address),
-                NEW_ROUTE => route_of(body).map(Message::Route),
-                NEW_NEIGHBOUR => neighbour_of(body).map(Message::Neighbour),
-                _ => None,
-            };
-            read.unwrap_or(Message::Other)
-        })
-        .collect()
-}
-
-fn address_of(body: &[u8]) -> Option<Address> {
-    let (prefix, flags, interface) = (*body.get(1)?, *body.get(2)?, read_u32(body, 4)?);
+/// An address of the answer; `None` for one that is not in use, too.
+pub(super) fn address(body: &[u8]) -> Option<Address> {
+    let (prefix, flags, interface) = (*body.get(1)?, *body.get(2)?, number(body, 4)?);
     if flags & (ADDRESS_TENTATIVE | ADDRESS_DUPLICATE) != 0 {
         return None;
     }
-    // On a point-to-point link the first attribute is the peer's address, the second the interface's own.
-    let ip = attributes(body, 8)
-        .find(|(kind, _)| *kind == 2)
-        .or_else(|| attributes(body, 8).find(|(kind, _)| *kind == 1))?;
-    Some(Address { interface, network: IpNet::new(ip_of(ip.1)?, prefix).ok()? })
+    let value = |kind: u16| attribute(body, ADDRESS_HEADER_BYTES, kind);
+    // On a point-to-point link one attribute is the peer's address, the other the interface's own.
+    let ip = message::address(value(ADDRESS_LOCAL).or_else(|| value(ADDRESS))?)?;
+    Some(Address { interface, network: IpNet::new(ip, prefix).ok()? })
 }
 
-fn route_of(body: &[u8]) -> Option<Route> {
-    let kind = match *body.get(7)? {
-        ROUTE_UNICAST => RouteKind::Unicast,
-        ROUTE_LOCAL => RouteKind::Local,
-        _ => RouteKind::Other,
-    };
-    let mut route = Route { kind, interface: None, gateway: None, source: None };
-    for (kind, value) in attributes(body, 12) {
-        match kind {
-            4 => route.interface = read_u32(value, 0),
-            5 => route.gateway = ip_of(value),
-            7 => route.source = ip_of(value),
-            // A router of the other IP version: its family, then its address.
-            18 => route.gateway = value.get(2..).and_then(ip_of),
-            _ => {}
-        }
-    }
-    Some(route)
-}
-
-fn neighbour_of(body: &[u8]) -> Option<Neighbour> {
-    let (interface, state) = (read_u32(body, 4)?, State(read_u16(body, 8)?));
-    let value = |wanted| attributes(body, 12).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
-    let mac = value(2).and_then(|bytes| <[u8; 6]>::try_from(bytes).ok()).map(MacAddr);
-    Some(Neighbour { interface, ip: value(1).and_then(ip_of)?, state, mac })
-}
-
-fn attributes(body: &[u8], from: usize) -> impl Iterator<Item = (u16, &[u8])> {
-    let length = |head: &[u8]| read_u16(head, 0).map(usize::from);
-    parts(body.get(from..).unwrap_or_default(), 4, length)
-        .map(|(head, value)| (read_u16(head, 2).unwrap_or(0), value))
-}
-
-/// Consecutive parts: each has a head with the part's length, and a body. Ends at the first part that does
-/// not fit.
-fn parts(
-    mut bytes: &[u8],
-    head_bytes: usize,
-    length: impl Fn(&[u8]) -> Option<usize>,
-) -> impl Iterator<Item = (&[u8], &[u8])> {
-    std::iter::from_fn(move || {
-        let length = length(bytes.get(..head_bytes)?)?;
-        let part = bytes.get(..length).filter(|part| part.len() >= head_bytes)?;
-        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(part.split_at(head_bytes))
-    })
-}
-
-fn ip_of(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(|octets| Ipv4Addr::from(octets).into()),
-        16 => <[u8; 16]>::try_from(bytes).ok().map(|octets| Ipv6Addr::from(octets).into()),
-        _ => None,
-    }
-}
-
-fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().copied().map(u16::from_ne_bytes)
-}
-
-fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
+/// A neighbour of the answer.
+pub(super) fn neighbour(body: &[u8]) -> Option<Neighbour> {
+    let (interface, state) = (number(body, 4)?, State(short(body, 8)?));
+    let value = |kind: u16| attribute(body, NEIGHBOUR_HEADER_BYTES, kind);
+    let mac = value(NEIGHBOUR_MAC).and_then(|bytes| <[u8; 6]>::try_from(bytes).ok()).map(MacAddr);
+    Some(Neighbour { interface, ip: message::address(value(NEIGHBOUR_IP)?)?, state, mac })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(kind: u16, body: &[u8]) -> Vec<u8> {
-        message(kind, 0, body)
-    }
-
     #[test]
     fn addresses_of_point_to_point_links_are_ones_own() {
-        let mut body = vec![INET, 32, 0x80, 0, 7, 0, 0, 0];
-        attribute(&mut body, 1, &[169, 254, 1, 1]);
-        attribute(&mut body, 2, &[10, 78, 1, 2]);
+        let mut body = vec![2, 32, 0x80, 0, 7, 0, 0, 0];
+        put(&mut body, ADDRESS, &[169, 254, 1, 1]);
+        put(&mut body, ADDRESS_LOCAL, &[10, 78, 1, 2]);
         let expected = Address { interface: 7, network: "10.78.1.2/32".parse().unwrap() };
-        assert_eq!(messages(&answer(NEW_ADDRESS, &body)), [Message::Address(expected)]);
-        body[2] |= ADDRESS_TENTATIVE;
-        assert_eq!(messages(&answer(NEW_ADDRESS, &body)), [Message::Other]);
-    }
-
-    #[test]
-    fn routes_name_router_interface_and_source() {
-        let mut body = vec![INET, 32, 0, 0, 254, 0, 0, ROUTE_UNICAST, 0, 0, 0, 0];
-        attribute(&mut body, 4, &3u32.to_ne_bytes());
-        attribute(&mut body, 7, &[10, 0, 0, 5]);
-        let on_link = Route {
-            kind: RouteKind::Unicast,
-            interface: Some(3),
-            gateway: None,
-            source: Some("10.0.0.5".parse().unwrap()),
-        };
-        assert_eq!(messages(&answer(NEW_ROUTE, &body)), [Message::Route(on_link)]);
-        let mut by_v6 = body.clone();
-        let mut via = INET6.to_ne_bytes().to_vec();
-        via.push(0);
-        via.extend("fe80::1".parse::<Ipv6Addr>().unwrap().octets());
-        attribute(&mut by_v6, 18, &via);
-        attribute(&mut body, 5, &[10, 0, 0, 1]);
-        for (body, gateway) in [(body, "10.0.0.1"), (by_v6, "fe80::1")] {
-            let expected = Route { gateway: Some(gateway.parse().unwrap()), ..on_link };
-            assert_eq!(messages(&answer(NEW_ROUTE, &body)), [Message::Route(expected)]);
+        assert_eq!(address(&body), Some(expected));
+        for length in 0..body.len() {
+            let _ = address(&body[..length]);
         }
+        body[2] |= ADDRESS_TENTATIVE;
+        assert_eq!(address(&body), None);
     }
 
     #[test]
     fn neighbours_have_states_with_names() {
-        let neighbour = |state: u16, mac: Option<[u8; 6]>| {
-            let mut body = vec![INET, 0, 0, 0, 2, 0, 0, 0];
+        let body = |state: u16, mac: Option<[u8; 6]>| {
+            let mut body = vec![2, 0, 0, 0, 2, 0, 0, 0];
             body.extend(state.to_ne_bytes());
             body.extend([0, 0]);
-            attribute(&mut body, 1, &[10, 0, 0, 1]);
+            put(&mut body, NEIGHBOUR_IP, &[10, 0, 0, 1]);
             if let Some(mac) = mac {
-                attribute(&mut body, 2, &mac);
+                put(&mut body, NEIGHBOUR_MAC, &mac);
             }
-            match messages(&answer(NEW_NEIGHBOUR, &body))[..] {
-                [Message::Neighbour(neighbour)] => neighbour,
-                ref other => panic!("{other:?}"),
-            }
+            body
         };
-        let known = neighbour(2, Some([2, 0, 0, 0, 0, 9]));
+        let reachable = body(2, Some([2, 0, 0, 0, 0, 9]));
+        let known = neighbour(&reachable).unwrap();
         assert!(known.state.is_known() && known.mac == Some(MacAddr([2, 0, 0, 0, 0, 9])));
+        assert_eq!((known.interface, known.ip), (2, [10, 0, 0, 1].into()));
         for (state, name) in [(1, "INCOMPLETE"), (0x20, "FAILED"), (0, "NONE")] {
-            let unknown = neighbour(state, None);
+            let unknown = neighbour(&body(state, None)).unwrap();
             assert_eq!((unknown.state.name(), unknown.state.is_known()), (name, false));
+        }
+        for length in 0..reachable.len() {
+            let _ = neighbour(&reachable[..length]);
         }
     }
 
     #[test]
-    fn outcomes_and_broken_datagrams() {
-        let refused = answer(ERROR, &(-101i32).to_ne_bytes());
-        assert_eq!(messages(&refused), [Message::Outcome(101)]);
-        let two = [refused.clone(), answer(DONE, &[0; 4])].concat();
-        assert_eq!(messages(&two), [Message::Outcome(101), Message::Done]);
-        for cut in 0..two.len() {
-            assert!(messages(&two[..cut]).len() <= 2);
-        }
-        let mut endless = refused;
-        endless[..4].copy_from_slice(&0u32.to_ne_bytes());
-        assert_eq!(messages(&endless), []);
+    fn a_neighbour_is_asked_for_by_interface_and_address() {
+        let body = use_neighbour([10, 0, 0, 1].into(), 7);
+        assert_eq!((body[0], number(&body, 4), body[10]), (2, Some(7), NEIGHBOUR_USE));
+        assert_eq!(attribute(&body, NEIGHBOUR_HEADER_BYTES, NEIGHBOUR_IP), Some(&[10, 0, 0, 1][..]));
+        assert_eq!(all_neighbours("fe80::1".parse().unwrap())[0], 10);
     }
 }

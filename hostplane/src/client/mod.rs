@@ -8,8 +8,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hugepage_check::cpu_set::CpuSet;
 use linerate_agent::token::Token;
+use linerate_hardware::CpuSet;
 use linerate_traffic::safety::{Ceilings, UnsafeStreams};
 use linerate_wire::streams::SpecError;
 use tokio::sync::watch;

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hugepage_check::cpu_set::CpuSet;
 pub(super) use linerate_command::bytes::Bytes;
 pub(super) use linerate_command::diagnosis::DEFAULT_PORT;
 use linerate_command::rate::{bit_rate, datagram_rate};
 use linerate_command::safety::SafetyArgs;
+use linerate_hardware::CpuSet;
 use linerate_logging::LogOptions;
 use linerate_traffic::rate::Rate;
 use linerate_traffic::span::Span;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use hugepage_check::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
 use linerate_logging::terminal::escaped;
 use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
 
@@ -30,7 +30,7 @@ pub(super) struct ExchangeArgs {
     port: u16,
     #[command(flatten)]
     token: TokenArgs,
-    /// Streams, each with a thread of its own and one request under way
+    /// Streams, each with a thread of its own, and one request under way unless --rate is given
     #[arg(long, short = 'P', value_name = "N", default_value_t = 1)]
     parallel: u32,
     /// Bytes of a request [default: 1, UDP 16]
@@ -39,7 +39,7 @@ pub(super) struct ExchangeArgs {
     /// Bytes of a response [default: 1, UDP 16]
     #[arg(long, value_name = "BYTES")]
     response: Option<Bytes>,
-    /// Requests per second, all streams together, whether responses have come or not [default: the next one when the response has come]
+    /// Requests per second, all streams together: rr sends them whether responses have come or not; a stream of crr makes one connection at a time, and falls behind while one takes longer [default: the next one when the response has come]
     #[arg(long, short = 'b', value_name = "N")]
     rate: Option<f64>,
     /// Time of sending: 10s, 2m, 500ms, or endless: until interrupted

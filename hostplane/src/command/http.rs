@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::time::Duration as Time;
 
 use clap::{Args, ValueEnum};
-use hugepage_check::cpu_set::CpuSet;
 use linerate_agent::host::monotonic_ns;
 use linerate_command::safety::SafetyArgs;
+use linerate_hardware::CpuSet;
 use linerate_http::request::{MOST_BODY_BYTES, Parts, Request, header};
 use linerate_http::response::NamedBy;
 use linerate_http::target::Target;

@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use clap::{ArgGroup, Args};
-use hugepage_check::cpu_set::CpuSet;
 use linerate_command::rate::bit_rate;
 use linerate_command::safety::SafetyArgs;
+use linerate_hardware::CpuSet;
 use linerate_iperf3::PORT;
 use linerate_traffic::rate::Rate;
 use linerate_traffic::span::Span;

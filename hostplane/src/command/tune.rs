@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use linerate_logging::terminal::escaped;
-use linerate_observe::netlink::link::index;
+use linerate_netlink::interface_index;
 use linerate_tune::journal::{Record, Store};
 use linerate_tune::system::System;
 use linerate_tune::tuning::{Recovery, Tuning, layout, recover};
@@ -28,7 +28,7 @@ fn open(interface: &str) -> Result<System<Driver>, Error> {
             "interface {name}: {reason}; `ip link` lists the interfaces of this network namespace"
         ))
     };
-    let ifindex = index(interface).map_err(of)?;
+    let ifindex = interface_index(interface).map_err(of)?;
     System::open(Path::new(ROOT), interface, ifindex, Driver::open(interface).map_err(of)?)
 }
 

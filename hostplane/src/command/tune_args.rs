@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use hugepage_check::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
 use linerate_tune::ethtool::{CHANNELS, COALESCE, Group, RINGS};
 use linerate_tune::plan::{RpsWish, RssWish, Wanted};
 

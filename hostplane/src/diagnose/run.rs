@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hugepage_check::cpu_set::CpuSet;
 use linerate_agent::token::Token;
+use linerate_hardware::CpuSet;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::{Ceilings, PacketLoad};
 use linerate_wire::diagnosis::DiagnosisSpec;

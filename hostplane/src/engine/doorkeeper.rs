@@ -16,9 +16,14 @@ use tokio::time::{sleep, timeout};
 use super::StartError;
 use crate::door::{Door, ListenError, first_bytes, hear, open};
 use crate::server::{HostedServer, Hosting};
+use crate::strangers::{Stranger, Strangers};
+use crate::streams::raise_descriptor_limit;
 
 /// Time for the header of a connection.
 const HEADER_TIME: Duration = Duration::from_secs(5);
+/// Most connections whose header is awaited, unless half of the file descriptors are fewer. Each of the agents that connect opens up to
+/// 128 streams at a time.
+const MOST_AWAITED: u64 = 4096;
 /// Pause when no connection can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -81,6 +86,8 @@ struct Front {
     hosting: watch::Receiver<Option<Arc<Hosting>>>,
     /// The server of the newest hosting that was needed.
     server: RefCell<Option<(Arc<Hosting>, HostedServer)>>,
+    /// Connections that have not said what they are.
+    strangers: Strangers,
 }
 
 impl Front {
@@ -111,7 +118,10 @@ async fn keep(
         Ok(sockets) => {
             let addresses = sockets.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect();
             let _ = opened.send(Ok(addresses));
-            let front = Rc::new(Front { door, hosting, server: RefCell::default() });
+            // The other half is for streams and files.
+            let most = raise_descriptor_limit().map_or(MOST_AWAITED, |limit| MOST_AWAITED.min(limit / 2));
+            let strangers = Strangers::up_to(most as usize);
+            let front = Rc::new(Front { door, hosting, server: RefCell::default(), strangers });
             for (listener, datagrams) in sockets {
                 spawn_local(hear(front.door.clone(), datagrams));
                 spawn_local(accept(Rc::clone(&front), listener));
@@ -125,21 +135,27 @@ async fn keep(
     }
 }
 
+/// Reads what a connection is, and hands it over.
+async fn greet(front: Rc<Front>, stranger: Stranger, mut stream: TcpStream, from: SocketAddr) {
+    let header = timeout(HEADER_TIME, first_bytes(&mut stream)).await;
+    front.strangers.leave(stranger);
+    let header = match header {
+        Ok(Ok(Some(header))) => header,
+        Ok(Ok(None)) => return front.meet(stream, from),
+        _ => return tracing::debug!(%from, "a connection without a word"),
+    };
+    let socket = stream.into_std();
+    if !socket.is_ok_and(|socket| front.door.hand_over(header, socket.into())) {
+        tracing::debug!(%from, "a stream of no trial of this agent");
+    }
+}
+
 async fn accept(front: Rc<Front>, listener: TcpListener) {
     loop {
         match listener.accept().await {
-            Ok((mut stream, from)) => {
-                let front = Rc::clone(&front);
-                spawn_local(async move {
-                    let header = match timeout(HEADER_TIME, first_bytes(&mut stream)).await {
-                        Ok(Ok(Some(header))) => header,
-                        Ok(Ok(None)) => return front.meet(stream, from),
-                        _ => return tracing::debug!(%from, "a connection without a word"),
-                    };
-                    let socket = stream.into_std();
-                    if !socket.is_ok_and(|socket| front.door.hand_over(header, socket.into())) {
-                        tracing::debug!(%from, "a stream of no trial of this agent");
-                    }
+            Ok((stream, from)) => {
+                front.strangers.admit(|stranger| {
+                    spawn_local(greet(Rc::clone(&front), stranger, stream, from)).abort_handle()
                 });
                 // Earlier headers are read before the next connection is accepted.
                 yield_now().await;
@@ -150,5 +166,38 @@ async fn accept(front: Rc<Front>, listener: TcpListener) {
                 sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn silent_connections_do_not_pile_up() {
+        let began = Instant::now();
+        let talk = async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (_keep, hosting) = watch::channel(None);
+            let strangers = Strangers::up_to(2);
+            let front = Front { door: Door::default(), hosting, server: RefCell::default(), strangers };
+            spawn_local(accept(Rc::new(front), listener));
+            let mut silent = Vec::new();
+            for _ in 0..4 {
+                silent.push(TcpStream::connect(address).await.unwrap());
+            }
+            // The oldest ones are closed, and the others wait.
+            for stream in &mut silent[..2] {
+                assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+            }
+            assert!(timeout(Duration::from_millis(20), silent[2].read(&mut [0])).await.is_err());
+        };
+        LocalSet::new().run_until(talk).await;
+        assert!(began.elapsed() < HEADER_TIME, "{:?}", began.elapsed());
     }
 }

@@ -14,9 +14,9 @@ mod watch;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use hugepage_check::cpu_set::CpuSet;
 use hugepage_check::requirements::Requirements;
 use linerate_agent::engine::{Engine, EngineError, Finished, TickCounter};
+use linerate_hardware::CpuSet;
 use linerate_http::tls::SettingsError;
 use linerate_http::tls::server::ServerTls;
 use linerate_traffic::safety::Ceilings;

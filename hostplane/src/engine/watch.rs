@@ -11,10 +11,10 @@ use std::{fs, io};
 
 use linerate_agent::engine::Finished;
 use linerate_agent::host::monotonic_ns;
+use linerate_netlink::interface_index;
 use linerate_observe::NotKnown;
-use linerate_observe::netlink::link::{Link, index};
+use linerate_observe::netlink::link::Link;
 use linerate_observe::procfs::interfaces::InterfaceCounters;
-use linerate_observe::queues::names::is_loss_of_device;
 use linerate_observe::queues::{DriverStatistics, QueueCounters, QueueReader, Queues};
 use linerate_observe::source::Series;
 use linerate_tune::queues::QueueSettings;
@@ -113,7 +113,7 @@ impl Device {
     /// `None` for an interface that went away.
     fn open(name: String) -> Option<Self> {
         let driver = Driver::open(&name).ok().map(|driver| Box::new(driver) as Box<dyn DriverStatistics>);
-        let reader = QueueReader::new(index(&name).ok()?, driver);
+        let reader = QueueReader::new(interface_index(&name).ok()?, driver);
         let link = Link::open(&name).ok()?;
         Some(Self { name, reader, queues: Series::default(), link, counters: Series::default() })
     }
@@ -144,9 +144,10 @@ impl Device {
         }
         match self.queues.span() {
             Ok(span) => {
-                let (losses, unknown) = losses(span.now, span.then);
+                let (losses, unknown) = span.now.losses_since(span.then);
                 counts.losses = losses;
                 unknown.into_iter().for_each(|reason| note("device_losses", reason));
+                span.now.unknown_since(span.then).into_iter().for_each(|reason| note("queues", reason));
                 counts.queues = span.now.since(span.then);
                 counts.elapsed_s = Some(span.elapsed_s);
             }
@@ -201,18 +202,6 @@ fn interface(name: &str, passed: &InterfaceCounters) -> InterfaceReport {
     }
 }
 
-/// Packets that the whole device lost since `then`, by the driver's names, and why not all of them are known.
-fn losses(now: &Queues, then: &Queues) -> (BTreeMap<String, u64>, Option<String>) {
-    let losses = now.others_since(then).filter(|(name, _)| is_loss_of_device(name));
-    let losses: BTreeMap<String, u64> = losses.map(|(name, lost)| (name.to_owned(), lost)).collect();
-    let mut all = now.names.iter().chain(then.names.iter()).filter(|name| is_loss_of_device(name));
-    let unknown = all.find(|name| !losses.contains_key(*name)).map(|name| match now.names == then.names {
-        true => format!("{name} was set back"),
-        false => "the driver's statistics changed their names".to_owned(),
-    });
-    (losses, unknown)
-}
-
 /// Names of the interfaces that are up, and that have a device behind them or an address: not those of the pods' ends. And why some are
 /// not among them.
 fn interfaces_of_node(
@@ -261,7 +250,7 @@ fn is_up(interface: &Path) -> bool {
 
 fn steering(name: &str) -> Result<Steering, String> {
     let driver = Driver::open(name).map_err(|error| error.to_string())?;
-    let index = index(name).map_err(|error| error.to_string())?;
+    let index = interface_index(name).map_err(|error| error.to_string())?;
     let mut system = System::open(Path::new(ROOT), name, index, driver).map_err(|error| error.to_string())?;
     Ok(system.steering())
 }
@@ -303,8 +292,6 @@ fn add(queue: &mut WatchedQueue, setting: &QueueSettings) {
 
 #[cfg(test)]
 mod tests {
-    use linerate_observe::queues::QueueOrigin;
-
     use super::*;
 
     fn write(root: &Path, interface: &str, file: &str, text: &str) {
@@ -336,25 +323,5 @@ mod tests {
         assert!(unknown.contains("no memory") && unknown.contains("left out"), "{unknown}");
         let (names, unknown) = interfaces_of_node(&root.path().join("nowhere"), Ok(addressed()));
         assert!(names.is_empty() && unknown.unwrap().starts_with("/sys/class/net: "));
-    }
-
-    #[test]
-    fn losses_of_a_device_that_are_not_known_have_a_reason() {
-        let counted = |names: &[&str], values: &[u64]| Queues {
-            origin: QueueOrigin::Driver,
-            queues: Vec::new(),
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
-            values: values.to_vec(),
-        };
-        let then = counted(&["rx_missed_errors", "rx_fifo_errors", "link_changes"], &[10, 7, 3]);
-        let whole = counted(&["rx_missed_errors", "rx_fifo_errors", "link_changes"], &[15, 7, 0]);
-        let both = [("rx_fifo_errors".to_owned(), 0), ("rx_missed_errors".to_owned(), 5)];
-        assert_eq!(losses(&whole, &then), (both.into(), None), "what counts no loss may go back");
-        let reset = counted(&["rx_missed_errors", "rx_fifo_errors", "link_changes"], &[2, 8, 3]);
-        let known = [("rx_fifo_errors".to_owned(), 1)];
-        assert_eq!(losses(&reset, &then), (known.into(), Some("rx_missed_errors was set back".to_owned())));
-        let other = counted(&["rx_missed_errors"], &[15]);
-        let (known, unknown) = losses(&other, &then);
-        assert!(known.is_empty() && unknown.unwrap().contains("changed their names"));
     }
 }

@@ -63,21 +63,22 @@ pub(super) fn run(target: &Target, asking: Asking, number: u32, shared: &Shared)
         if over || shared.cut.load(Ordering::Relaxed) {
             break;
         }
+        let mut due = None;
         if let Some(interval) = asking.interval_ns {
             if now < due_ns {
                 std::thread::sleep(Duration::from_nanos((due_ns - now).min(50_000_000)));
                 continue;
             }
             tally.slip_ns = tally.slip_ns.max(now - due_ns);
+            due = Some(due_ns);
             due_ns += interval;
         }
         tally.idle.requests += 1;
         match exchange.once() {
             Ok((connected_ns, answered_ns)) => {
-                tally.idle.responses += 1;
                 tally.ended_ns = answered_ns;
                 tally.idle.connect.record(connected_ns.wrapping_sub(now).cast_signed());
-                tally.idle.application.record(answered_ns.wrapping_sub(now).cast_signed());
+                tally.idle.record_answer(answered_ns, now, due);
             }
             Err(failure) => {
                 tally.idle.lost += 1;

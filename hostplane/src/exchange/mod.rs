@@ -11,6 +11,8 @@ pub(crate) mod probe;
 pub(crate) mod result;
 pub(crate) mod run;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use linerate_measure::histogram::TickHistogram;
 use linerate_wire::report::Distribution;

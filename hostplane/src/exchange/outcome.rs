@@ -38,6 +38,8 @@ pub(crate) struct Tally {
     pub(crate) lost: u64,
     /// Under way when the stream was broken off: whether they were answered is not known.
     pub(crate) unknown: u64,
+    /// From the time at which a request was due to the call that has received its response; empty without a rate.
+    pub(crate) corrected: TickHistogram,
     /// From the call that sends to the call that has received.
     pub(crate) application: TickHistogram,
     /// From the request's departure from this kernel to the response's arrival in it.
@@ -52,9 +54,21 @@ impl Tally {
         self.responses += other.responses;
         self.lost += other.lost;
         self.unknown += other.unknown;
+        self.corrected.merge(&other.corrected);
         self.application.merge(&other.application);
         self.kernel.merge(&other.kernel);
         self.connect.merge(&other.connect);
+    }
+
+    /// Counts a response that was there at `answered_ns`, and its times.
+    pub(super) fn record_answer(&mut self, answered_ns: u64, sent_ns: u64, due_ns: Option<u64>) {
+        let since = |ns: u64| answered_ns.wrapping_sub(ns).cast_signed();
+        self.responses += 1;
+        self.application.record(since(sent_ns));
+        // What left late because an earlier one took long has waited, too.
+        if let Some(due_ns) = due_ns {
+            self.corrected.record(since(due_ns));
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct ProbeResult {
     pub(crate) idle: PhaseResult,
     /// From its beginning to the end of sending.
     pub(crate) loaded: PhaseResult,
-    /// Median under load less the idle one, in nanoseconds; null when one is unknown.
+    /// Median of the corrected times under load less the idle one, in nanoseconds; null when one is unknown.
     pub(crate) added_ns: Option<i64>,
 }
 
@@ -50,8 +50,9 @@ pub(crate) struct PhaseResult {
 }
 
 impl PhaseResult {
-    fn of(kind: ExchangeKind, tally: &Tally) -> Self {
-        let mut times = Times::of(kind, tally, None);
+    fn of(spec: &ExchangeSpec, tally: &Tally) -> Self {
+        // What was not sent is of no phase.
+        let mut times = Times::of(spec, tally, 0, None);
         // The server does not divide its times by the client's phases.
         times.kernel_note = times
             .client_kernel_ns
@@ -100,9 +101,9 @@ impl Probe {
         }
         let whole = ExchangeResult::of(&exchanged);
         let kind = exchanged.spec.kind;
-        let [idle, loaded] = tallies.map(|tally| PhaseResult::of(kind, &tally));
+        let [idle, loaded] = tallies.map(|tally| PhaseResult::of(&exchanged.spec, &tally));
         let median =
-            |phase: &PhaseResult| phase.times.application_ns.as_ref().map(|times| times.p50.cast_signed());
+            |phase: &PhaseResult| phase.times.corrected_ns.as_ref().map(|times| times.p50.cast_signed());
         Self::result(kind, &whole, idle, loaded, median)
     }
 

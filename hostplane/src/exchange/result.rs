@@ -60,6 +60,16 @@ pub(crate) struct ExchangeResult {
 /// Round-trip times.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Times {
+    /// Which one tells what users wait: `corrected` or `application`.
+    pub(crate) believe: &'static str,
+    pub(crate) why: &'static str,
+    /// Requests that are in none of the times of the client, because they were lost, are unknown or were not sent.
+    pub(crate) left_out: u64,
+    /// Percentile of the requests up to which the percentiles of those answered can be theirs, too: those left out
+    /// may have been the slowest ones. Null when there was no request.
+    pub(crate) known_up_to_percent: Option<f64>,
+    /// From the time at which a request was due to the client's call that has received; null without a rate.
+    pub(crate) corrected_ns: Option<LatencySummary>,
     /// From the client's call that sends to its call that has received; for connections, from the call that
     /// connects. Null when nothing was answered.
     pub(crate) application_ns: Option<LatencySummary>,
@@ -73,21 +83,51 @@ pub(crate) struct Times {
     pub(crate) connect_ns: Option<LatencySummary>,
     /// Of `application_ns`: upper bounds in nanoseconds, and responses.
     pub(crate) histogram: Vec<(u64, u64)>,
+    /// Of `corrected_ns`, likewise.
+    pub(crate) corrected_histogram: Vec<(u64, u64)>,
 }
 
 impl Times {
-    pub(super) fn of(kind: ExchangeKind, tally: &Tally, server: Option<&Distribution>) -> Self {
+    /// Those of `tally`; `forgone` requests more were due and not sent.
+    pub(super) fn of(
+        spec: &ExchangeSpec,
+        tally: &Tally,
+        forgone: u64,
+        server: Option<&Distribution>,
+    ) -> Self {
+        let (believe, why) = match spec.per_second {
+            None => (
+                "application",
+                "without a rate a server that stalls keeps requests from being sent, and they are missing here: --rate measures what \
+                 users wait",
+            ),
+            Some(_) => (
+                "corrected",
+                "it includes the time for which requests that were due could not leave, because earlier ones took long",
+            ),
+        };
+        let due = tally.requests + forgone;
         let application = distribution(&tally.application);
+        let corrected = distribution(&tally.corrected);
         let (client, server) = (distribution(&tally.kernel), server);
-        let note = if kind == ExchangeKind::Connect {
+        let note = if spec.kind == ExchangeKind::Connect {
             Some("the kernel's times are taken on connections that stay")
         } else if client.is_none() || server.is_none() {
             Some("the kernel, or the interface's driver, took no times of packets (SO_TIMESTAMPING)")
         } else {
             None
         };
+        let histogram = |times: &Option<Distribution>| {
+            times.as_ref().map(|times| times.histogram.clone()).unwrap_or_default()
+        };
         Self {
-            histogram: application.as_ref().map(|times| times.histogram.clone()).unwrap_or_default(),
+            believe,
+            why,
+            left_out: due - tally.responses.min(due),
+            known_up_to_percent: (due > 0).then(|| 100.0 * tally.responses as f64 / due as f64),
+            histogram: histogram(&application),
+            corrected_histogram: histogram(&corrected),
+            corrected_ns: corrected.map(|times| times.summary),
             application_ns: application.map(|times| times.summary),
             client_kernel_ns: client.map(|times| times.summary),
             server_kernel_ns: server.map(|times| times.summary),
@@ -160,7 +200,7 @@ impl ExchangeResult {
             server_responses: theirs.map(|theirs| theirs.responses),
             elapsed_s,
             per_second: if elapsed_s > 0.0 { sum.responses as f64 / elapsed_s } else { 0.0 },
-            times: Times::of(spec.kind, &sum, theirs.and_then(|theirs| theirs.kernel.as_ref())),
+            times: Times::of(&spec, &sum, forgone, theirs.and_then(|theirs| theirs.kernel.as_ref())),
             largest_slip_ns: spec
                 .per_second
                 .map(|_| streams().map(|stream| stream.slip_ns).max().unwrap_or(0)),
@@ -247,15 +287,30 @@ pub(super) fn time_lines(times: &Times) -> Vec<String> {
         format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
     };
     let all = [
+        ("corrected", &times.corrected_ns),
         ("application", &times.application_ns),
         ("  connect", &times.connect_ns),
         ("client's kernel", &times.client_kernel_ns),
         ("server's kernel", &times.server_kernel_ns),
     ];
+    // Without a rate there is one time alone.
+    let at_rate = times.corrected_ns.is_some();
     let mut lines: Vec<String> = all
         .into_iter()
-        .filter_map(|(name, summary)| Some(format!("  {name:<16}{}", figures(summary.as_ref()?))))
+        .filter_map(|(name, summary)| {
+            let mark = if at_rate && name == times.believe { "  <- believe this" } else { "" };
+            Some(format!("  {name:<16}{}{mark}", figures(summary.as_ref()?)))
+        })
         .collect();
+    if at_rate {
+        lines.push(format!("  {} times: {}", times.believe, times.why));
+    }
+    if let Some(known) = times.known_up_to_percent.filter(|_| times.left_out > 0) {
+        lines.push(format!(
+            "  {} requests have no time (lost, unknown or not sent): what users waited above the {known:.4}th percentile is not known",
+            times.left_out
+        ));
+    }
     lines.extend(times.kernel_note.iter().map(|note| format!("  kernel          no times: {note}")));
     lines
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hugepage_check::cpu_set::CpuSet;
 use linerate_agent::host::monotonic_ns;
+use linerate_hardware::CpuSet;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::PacketLoad;
 use linerate_wire::streams::{CpuUse, Load, Protocol, SocketOptions, StreamsSpec};

@@ -80,6 +80,8 @@ impl ScheduleEnd {
 
 struct Waiting {
     number: u64,
+    /// When it was due; `None` without a rate.
+    due_ns: Option<u64>,
     sent_ns: u64,
     phase: Phase,
     /// When it left the kernel.
@@ -89,6 +91,7 @@ struct Waiting {
 /// A request that the kernel has not taken as a whole.
 #[derive(Debug, Clone, Copy)]
 struct Partial {
+    due_ns: Option<u64>,
     sent_ns: u64,
     /// Bytes that it has taken, and when it took the last ones.
     bytes: usize,
@@ -226,18 +229,19 @@ impl<'a> Asker<'a> {
     /// Sends a request that is due: one, so that what has arrived is read before the next.
     fn send_due(&mut self, now_ns: u64) -> io::Result<()> {
         match self.asking.interval_ns {
-            None if self.under_way.is_empty() => self.begin(now_ns),
+            None if self.under_way.is_empty() => self.begin(now_ns, None),
             Some(interval) if self.due_ns <= now_ns && self.under_way.len() < MOST_UNDER_WAY => {
                 self.tally.slip_ns = self.tally.slip_ns.max(now_ns - self.due_ns);
+                let due_ns = self.due_ns;
                 self.due_ns += interval;
-                self.begin(now_ns)
+                self.begin(now_ns, Some(due_ns))
             }
             _ => Ok(()),
         }
     }
 
-    fn begin(&mut self, now_ns: u64) -> io::Result<()> {
-        self.sending = Some(Partial { sent_ns: now_ns, bytes: 0, moved_ns: now_ns });
+    fn begin(&mut self, now_ns: u64, due_ns: Option<u64>) -> io::Result<()> {
+        self.sending = Some(Partial { due_ns, sent_ns: now_ns, bytes: 0, moved_ns: now_ns });
         self.send()
     }
 
@@ -261,8 +265,8 @@ impl<'a> Asker<'a> {
             Ok(sent) if partial.bytes + sent >= bytes => {
                 self.next += 1;
                 self.tally.phase(phase).requests += 1;
-                let Partial { sent_ns, .. } = partial;
-                self.under_way.push_back(Waiting { number, sent_ns, phase, kernel_ns: None });
+                let Partial { due_ns, sent_ns, .. } = partial;
+                self.under_way.push_back(Waiting { number, due_ns, sent_ns, phase, kernel_ns: None });
                 return Ok(());
             }
             Ok(sent) => {
@@ -360,8 +364,7 @@ impl<'a> Asker<'a> {
         let Some(waiting) = self.under_way.remove(at) else { return };
         self.tally.ended_ns = now_ns;
         let tally = self.tally.phase(waiting.phase);
-        tally.responses += 1;
-        tally.application.record(now_ns.wrapping_sub(waiting.sent_ns).cast_signed());
+        tally.record_answer(now_ns, waiting.sent_ns, waiting.due_ns);
         // A step of the calendar's clock makes a time negative: it is not known then.
         let took = kernel_ns.zip(waiting.kernel_ns).and_then(|(received, sent)| received.checked_sub(sent));
         if let Some(took) = took {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use hugepage_check::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
 use linerate_http::request::Request;
 use linerate_http::response::NamedBy;
 use linerate_http::tls::client::ClientTls;

@@ -11,7 +11,7 @@ use hugepage_check::cpu_limit::Throttled;
 use linerate_agent::cpu_time::Quota;
 use linerate_observe::NotKnown;
 use linerate_observe::host::Host;
-use linerate_observe::netlink::link::{self, Link};
+use linerate_observe::netlink::link::Link;
 use linerate_observe::procfs::interfaces::InterfaceCounters;
 use linerate_observe::source::Series;
 
@@ -45,7 +45,7 @@ impl Monitor {
     /// # Errors
     /// When there is no such interface in this network namespace.
     pub(crate) fn new(interface: &str) -> Result<Self, std::io::Error> {
-        let index = link::index(interface)?;
+        let index = linerate_netlink::interface_index(interface)?;
         let quota = Quota::find();
         let mut monitor = Self {
             interface: interface.to_owned(),

@@ -247,7 +247,17 @@ pub(crate) struct QueueSample {
 }
 
 impl QueuesSample {
-    pub(super) fn new(now: &Queues, then: &Queues, elapsed_s: f64) -> Self {
+    /// Counts between two readings; why some are not known is among `reasons` then.
+    pub(super) fn new(
+        now: &Queues,
+        then: &Queues,
+        elapsed_s: f64,
+        reasons: &mut BTreeMap<&'static str, String>,
+    ) -> Self {
+        let (device_losses, no_loss) = now.losses_since(then);
+        let no_name = now.renamed_since(then).map(str::to_owned);
+        let unknown = [("queues", now.unknown_since(then)), ("device_losses", no_loss), ("driver", no_name)];
+        reasons.extend(unknown.into_iter().filter_map(|(what, reason)| Some((what, reason?))));
         let queue = |queue: QueueCounters| QueueSample {
             direction: queue.direction.to_string(),
             queue: queue.queue,
@@ -263,7 +273,7 @@ impl QueuesSample {
             source: now.origin.name(),
             elapsed_s,
             list: now.since(then).into_iter().map(queue).collect(),
-            device_losses: others().filter(|(name, _)| is_loss_of_device(name)).collect(),
+            device_losses,
             driver: others().filter(|(name, count)| *count > 0 && !is_loss_of_device(name)).collect(),
         }
     }

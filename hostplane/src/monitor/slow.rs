@@ -79,7 +79,7 @@ impl Slow {
         self.read(host);
         let mut not_known = BTreeMap::new();
         let interrupts = known(&mut not_known, "interrupts", self.interrupts());
-        let queues = known(&mut not_known, "queues", self.queues());
+        let queues = self.queues(&mut not_known);
         let left_out = self.interrupts.last().map_or(0, |last| last.left_out);
         if interrupts.is_some() && left_out > 0 {
             not_known
@@ -87,7 +87,7 @@ impl Slow {
         }
         if queues.as_ref().is_some_and(|queues| queues.list.is_empty()) {
             let reason = "the driver gives no names of queues that are known";
-            not_known.insert("queues", reason.to_owned());
+            not_known.entry("queues").or_insert_with(|| reason.to_owned());
         }
         let sample = SlowSample { protocols: protocols(host, &mut not_known), interrupts, queues, not_known };
         self.rebase(host);
@@ -119,9 +119,9 @@ impl Slow {
         })
     }
 
-    fn queues(&self) -> Result<QueuesSample, String> {
-        let span = self.queues.span().map_err(ToString::to_string)?;
-        Ok(QueuesSample::new(span.now, span.then, span.elapsed_s))
+    fn queues(&self, not_known: &mut BTreeMap<&'static str, String>) -> Option<QueuesSample> {
+        let span = known(not_known, "queues", self.queues.span().map_err(ToString::to_string))?;
+        Some(QueuesSample::new(span.now, span.then, span.elapsed_s, not_known))
     }
 }
 
@@ -129,12 +129,19 @@ impl Slow {
 fn protocols(host: &Host, not_known: &mut BTreeMap<&'static str, String>) -> Option<ProtocolSample> {
     let mut counts = BTreeMap::new();
     let mut elapsed_s = None;
+    let (mut absent, mut back) = (Vec::new(), Vec::new());
     let names = |known: &[(&str, &str)]| -> Vec<String> {
         known.iter().map(|(group, name)| format!("{group}{name}")).collect()
     };
     let mut add = |names: Vec<String>, now: &[Option<u64>], then: &[Option<u64>], elapsed: f64| {
         for (name, (now, then)) in names.into_iter().zip(now.iter().zip(then)) {
-            counts.insert(name, now.zip(*then).and_then(|(now, then)| now.checked_sub(then)));
+            let passed = now.zip(*then).map(|(now, then)| now.checked_sub(then));
+            match passed {
+                None => absent.push(name.clone()),
+                Some(None) => back.push(name.clone()),
+                Some(Some(_)) => {}
+            }
+            counts.insert(name, passed.flatten());
         }
         elapsed_s = Some(elapsed);
     };
@@ -153,5 +160,78 @@ fn protocols(host: &Host, not_known: &mut BTreeMap<&'static str, String>) -> Opt
             not_known.insert("snmp6", reason.to_string());
         }
     }
+    let reasons = [("not counted by this kernel", absent), ("set back", back)];
+    let reasons = reasons.into_iter().filter(|(_, names)| !names.is_empty());
+    let reasons: Vec<String> = reasons.map(|(why, names)| format!("{why}: {}", names.join(", "))).collect();
+    if !reasons.is_empty() {
+        not_known.insert("protocols", reasons.join("; "));
+    }
     elapsed_s.map(|elapsed_s| ProtocolSample { elapsed_s, counts })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use linerate_observe::queues::{Direction, QueueCounters, QueueOrigin};
+
+    use super::*;
+
+    #[test]
+    fn counters_of_protocols_that_are_not_known_have_a_reason() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("proc/net")).unwrap();
+        let write = |received: u32, sent: u32| {
+            let text = format!("Udp: InDatagrams OutDatagrams\nUdp: {received} {sent}\n");
+            fs::write(root.path().join("proc/net/snmp"), text).unwrap();
+        };
+        write(10, 10);
+        let mut host = Host::new(root.path());
+        host.read_namespace();
+        host.rebase_namespace();
+        write(15, 3);
+        host.read_namespace();
+        let mut not_known = BTreeMap::new();
+        let counts = protocols(&host, &mut not_known).unwrap().counts;
+        assert_eq!(
+            (counts["UdpInDatagrams"], counts["UdpOutDatagrams"], counts["TcpInSegs"]),
+            (Some(5), None, None)
+        );
+        let reason = &not_known["protocols"];
+        assert!(reason.contains("TcpInSegs") && reason.ends_with("; set back: UdpOutDatagrams"), "{reason}");
+    }
+
+    #[test]
+    fn queues_that_were_made_again_have_a_reason() {
+        let counted = |queue, packets, name: &str, lost| {
+            let mut counters = QueueCounters::new(Direction::Rx, queue);
+            counters.packets = Some(packets);
+            let names = [name.to_owned()].into();
+            Queues { origin: QueueOrigin::Driver, queues: vec![counters], names, values: vec![lost] }
+        };
+        let then = counted(0, 10, "rx_missed_errors", 5);
+        for (now, expected) in [
+            (counted(0, 11, "rx_missed_errors", 6), vec![]),
+            (
+                counted(0, 1, "rx_missed_errors", 0),
+                vec![
+                    ("device_losses", "rx_missed_errors was set back"),
+                    ("queues", "1 counter was set back"),
+                ],
+            ),
+            (
+                counted(1, 1, "port.rx_dropped", 0),
+                vec![
+                    ("device_losses", "the driver's statistics changed their names"),
+                    ("driver", "the driver's statistics changed their names"),
+                    ("queues", "1 queue is new, 1 queue is gone"),
+                ],
+            ),
+        ] {
+            let mut reasons = BTreeMap::new();
+            QueuesSample::new(&now, &then, 1.0, &mut reasons);
+            let told: Vec<(&str, &str)> = reasons.iter().map(|(what, why)| (*what, why.as_str())).collect();
+            assert_eq!(told, expected, "{now:?}");
+        }
+    }
 }

@@ -13,8 +13,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hugepage_check::cpu_set::CpuSet;
 use linerate_agent::token::Token;
+use linerate_hardware::CpuSet;
 use linerate_traffic::safety::Ceilings;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};

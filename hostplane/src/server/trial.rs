@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hugepage_check::cpu_set::CpuSet;
 use linerate_agent::host::{boot_id, monotonic_ns};
 use linerate_agent::machine::machine;
+use linerate_hardware::CpuSet;
 use linerate_logging::terminal::escaped_line;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::PacketLoad;

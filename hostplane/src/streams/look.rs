@@ -5,9 +5,6 @@ use linerate_wire::counters::ReceiveCounters;
 use linerate_wire::report::Ended;
 use linerate_wire::trial::Drain;
 
-/// Rest after the last arrival that ends an incomplete receipt of datagrams, and the longest wait for them.
-const SETTLE_MS: u32 = 300;
-const LIMIT_MS: u32 = 10_000;
 /// Time without progress of any stream after which the ended TCP streams of a direction are given up, in nanoseconds.
 pub(super) const STALLED_NS: u64 = 5_000_000_000;
 
@@ -20,14 +17,8 @@ pub(super) struct DatagramDrain {
 impl DatagramDrain {
     /// `longest_ns` is the largest delay, `gap_ns` the mean time between datagrams.
     pub(super) fn new(sent: u64, longest_ns: u64, gap_ns: u64, now_ns: u64) -> Self {
-        let drain = Drain {
-            expected_packets: sent,
-            settle_ms: SETTLE_MS,
-            limit_ms: LIMIT_MS,
-            path_delay_ns: longest_ns,
-            gap_ns,
-            ..Drain::default()
-        };
+        let drain =
+            Drain { expected_packets: sent, path_delay_ns: longest_ns, gap_ns, ..Drain::OF_DATAGRAMS };
         Self { drainer: Drainer::new(drain, now_ns) }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use hugepage_check::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::thread::{CpuSet as Mask, sched_getaffinity, sched_setaffinity};

@@ -62,6 +62,10 @@ fn requests_are_answered_and_counted_at_both_ends() {
     let at_rate = client("rr --udp --rate 100 --parallel 2");
     let (requests, _) = exact(&at_rate);
     assert!(requests.abs_diff(30) <= 2, "{at_rate}");
+    // At a rate requests are timed from when they were due, which is no later than when they were sent.
+    let times = &at_rate["times"];
+    let least = |name: &str| number(times, &format!("/{name}/min"));
+    assert!(least("corrected_ns") >= least("application_ns") && times["believe"] == "corrected", "{times}");
     server.has_no_sockets_left();
 }
 
@@ -75,6 +79,7 @@ fn a_connection_for_each_request_is_counted_and_has_no_times_of_kernels() {
     assert_eq!(number(&result, "/server_responses"), requests);
     let times = &result["times"];
     assert!(number(times, "/connect_ns/p50") <= number(times, "/application_ns/p50"), "{times}");
+    assert!(times["corrected_ns"].is_null() && times["believe"] == "application", "{times}");
     assert!(times["client_kernel_ns"].is_null() && times["server_kernel_ns"].is_null(), "{times}");
     assert!(times["kernel_note"].as_str().unwrap().contains("connections that stay"), "{times}");
     server.has_no_sockets_left();

@@ -1,9 +1,10 @@
 //! Check: this process may run on the CPUs of the lcores.
 
+use linerate_hardware::CpuSet;
+
 use super::{CPUS, STATUS, read_online};
 use crate::cgroup::{self, Version};
 use crate::check::{Check, Evidence, Outcome, Remedy, Status, Topic, Verdict};
-use crate::cpu_set::CpuSet;
 use crate::root::Root;
 use crate::scene::Scene;
 

@@ -4,10 +4,11 @@
 //! all other containers share the rest. Its state file, `/var/lib/kubelet/cpu_manager_state`, is rarely
 //! visible; without it, the answer is an estimate from the cpuset and the quota.
 
+use linerate_hardware::CpuSet;
+
 use super::quota::{self, Quota};
 use super::{CPUS, STATUS, read_list, read_online};
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
-use crate::cpu_set::CpuSet;
 use crate::root::{ReadError, Root};
 use crate::scene::Scene;
 

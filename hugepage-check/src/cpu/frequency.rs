@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use linerate_hardware::CpuSet;
+
 use super::CPUS;
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
-use crate::cpu_set::CpuSet;
 use crate::scene::Scene;
 
 const TOPIC: Topic = Topic {

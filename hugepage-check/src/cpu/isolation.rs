@@ -1,8 +1,9 @@
 //! Check: the kernel keeps its own work and other tasks off the lcores' CPUs.
 
+use linerate_hardware::CpuSet;
+
 use super::{CPUS, read_list};
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
-use crate::cpu_set::CpuSet;
 use crate::kernel;
 use crate::scene::Scene;
 

@@ -1,7 +1,8 @@
 //! Check: lcores, memory and devices are on the same NUMA node.
 
+use linerate_hardware::CpuSet;
+
 use crate::check::{Check, Evidence, Remedy, Topic, Verdict};
-use crate::cpu_set::CpuSet;
 use crate::requirements::SocketMem;
 use crate::root::{ReadError, Root};
 use crate::scene::Scene;

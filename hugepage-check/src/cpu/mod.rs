@@ -14,7 +14,8 @@ pub(crate) mod quota;
 pub(crate) mod siblings;
 pub(crate) mod steal;
 
-use crate::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
+
 use crate::root::{ReadError, Root};
 
 /// The smallest CPU quota of this process's control groups, in CPUs; `None` when there is none.
@@ -33,7 +34,7 @@ pub(crate) fn read_allowed(root: &Root) -> Result<CpuSet, ReadError> {
     let text = root.read(STATUS)?;
     let line = text.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     let line = line.ok_or_else(|| root.malformed(STATUS, "no line Cpus_allowed_list"))?;
-    line.parse().map_err(|error: crate::cpu_set::CpuSetError| root.malformed(STATUS, error.to_string()))
+    line.parse().map_err(|error: linerate_hardware::CpuSetError| root.malformed(STATUS, error.to_string()))
 }
 
 /// The CPUs that are online.

@@ -3,8 +3,9 @@
 //! Source: the field steal of `/proc/stat` (`man 5 proc_stat`), cumulative since boot, so a single reading
 //! suffices.
 
+use linerate_hardware::CpuSet;
+
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
-use crate::cpu_set::CpuSet;
 use crate::scene::Scene;
 
 const STAT: &str = "/proc/stat";

@@ -3,8 +3,9 @@
 //! Source: `/sys/bus/pci/devices/<address>` (kernel `Documentation/ABI/testing/sysfs-bus-pci`) and
 //! `/sys/class/net/<interface>` (`sysfs-class-net`).
 
+use linerate_hardware::PciAddress;
+
 use super::{DEVICES, interfaces};
-use crate::address::PciAddress;
 use crate::check::{Check, Evidence, Remedy, Topic, Verdict};
 use crate::root::{ReadError, Root};
 

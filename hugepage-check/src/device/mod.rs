@@ -4,7 +4,8 @@
 //! module distinguishes these cases. Source: `/sys/bus/pci/devices/<address>` (kernel
 //! `Documentation/ABI/testing/sysfs-bus-pci`), `/sys/kernel/iommu_groups` and `/dev/vfio`.
 
-use crate::address::PciAddress;
+use linerate_hardware::PciAddress;
+
 use crate::check::Evidence;
 use crate::finding::{DeviceFinding, DeviceState, GroupMember};
 use crate::iommu;

@@ -6,9 +6,10 @@
 
 use std::fmt;
 
+use linerate_hardware::PciAddress;
+
 use super::DEVICES;
 use super::function::{Function, Kind};
-use crate::address::PciAddress;
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
 use crate::root::{ReadError, Reason, Root};
 use crate::scene::Scene;

@@ -1,7 +1,8 @@
 //! Check: the devices that a Kubernetes device plugin assigned exist, and include the required ones.
 
+use linerate_hardware::PciAddress;
+
 use super::DEVICES;
-use crate::address::PciAddress;
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
 use crate::environment::Assignment;
 use crate::root::{Access, ReadError, Root};

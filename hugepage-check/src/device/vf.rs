@@ -1,8 +1,9 @@
 //! Check: the physical function of a required virtual function is up, and its settings for the VF.
 
+use linerate_hardware::PciAddress;
+
 use super::function::{Interface, read_interface};
 use super::{DEVICES, interfaces};
-use crate::address::PciAddress;
 use crate::check::{Check, Evidence, Remedy, Topic, Verdict};
 use crate::root::{ReadError, Root};
 use crate::scene::Scene;

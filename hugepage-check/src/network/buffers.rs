@@ -1,7 +1,8 @@
 //! Check: a socket can request a buffer as large as TCP's automatic one.
 //!
 //! `net.core.{rmem,wmem}_max` caps a program that sets its buffer sizes; for other programs the kernel tunes
-//! the size up to the third number of `net.ipv4.tcp_{rmem,wmem}` (kernel `networking/ip-sysctl.rst`).
+//! the size up to the third number of `net.ipv4.tcp_{rmem,wmem}` (kernel `networking/ip-sysctl.rst`). It doubles what a
+//! program sets, for its own data (socket(7)), so the first limit is compared with half of the other one.
 
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
 use crate::root::{ReadError, Root};
@@ -52,15 +53,20 @@ fn read(root: &Root, letter: char) -> Result<Limits, ReadError> {
     Ok(Limits { letter, core: root.read_number(&core_path(letter))?, tcp })
 }
 
+/// The least that a program must be able to ask for, so that it gets as much as TCP gives itself.
+fn needed(limits: &Limits) -> u64 {
+    limits.tcp.div_ceil(2)
+}
+
 fn decide(directions: &[Limits]) -> Verdict {
     let show =
         |Limits { letter, core, tcp }: &Limits| format!("{letter}mem_max {core}, tcp_{letter}mem {tcp}");
     let summary = directions.iter().map(show).collect::<Vec<_>>().join("; ");
-    let capped: Vec<_> = directions.iter().filter(|limits| limits.core < limits.tcp).collect();
+    let capped: Vec<_> = directions.iter().filter(|limits| limits.core < needed(limits)).collect();
     if capped.is_empty() {
         return Verdict::pass(summary);
     }
-    let raise = |limits: &&Limits| format!("sysctl -w net.core.{}mem_max={}", limits.letter, limits.tcp);
+    let raise = |limits: &&Limits| format!("sysctl -w net.core.{}mem_max={}", limits.letter, needed(limits));
     Verdict::warn(
         format!("{summary}: a window that a program sets is capped below what TCP gives itself"),
         Remedy::type_in(capped.iter().map(raise)).note(
@@ -77,9 +83,16 @@ mod tests {
     #[test]
     fn the_core_limit_caps_the_window() {
         let limits = |core, tcp| Limits { letter: 'r', core, tcp };
-        assert_eq!(decide(&[limits(8, 8)]).status, Status::Pass);
+        for core in [6_291_456, 4_194_304, 3_145_728] {
+            assert_eq!(
+                decide(&[limits(core, 6_291_456)]).status,
+                Status::Pass,
+                "{core}: the kernel doubles it"
+            );
+        }
+        assert_eq!(decide(&[limits(3_145_727, 6_291_456)]).status, Status::Warn);
         let verdict = decide(&[limits(212_992, 6_291_456)]);
         assert_eq!(verdict.status, Status::Warn);
-        assert_eq!(verdict.remedy.unwrap().commands, ["sysctl -w net.core.rmem_max=6291456"]);
+        assert_eq!(verdict.remedy.unwrap().commands, ["sysctl -w net.core.rmem_max=3145728"]);
     }
 }

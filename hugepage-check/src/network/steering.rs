@@ -4,9 +4,10 @@
 //! Source: `/sys/class/net/<interface>/queues/rx-*`, `/proc/sys/net/core/rps_sock_flow_entries` and
 //! `/proc/irq/<n>/smp_affinity_list`; kernel `Documentation/networking/scaling.rst`.
 
+use linerate_hardware::CpuSet;
+
 use super::{INTERFACES, chosen};
 use crate::check::{Check, Evidence, Outcome, Remedy, Topic, Verdict};
-use crate::cpu_set::CpuSet;
 use crate::device::function::Function;
 use crate::root::ReadError;
 use crate::scene::Scene;

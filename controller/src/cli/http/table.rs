@@ -150,10 +150,7 @@ fn remarks(trial: &HttpTrialSummary, text: &mut String) {
         text.push_str(&format!("{MARK}{name}: {left_out}\n"));
     }
     let requests = &trial.requests;
-    let agree = match (trial.complete, trial.backends) {
-        (true, 1..) => "; the backends counted the same",
-        _ => "",
-    };
+    let agree = agreement(trial);
     text.push_str(&format!(
         "{name}: {} intended = {} sent + {} skipped; sent = {} answered + {} failed + {} unfinished{agree}; {}\n",
         requests.intended,
@@ -164,4 +161,48 @@ fn remarks(trial: &HttpTrialSummary, text: &mut String) {
         requests.unfinished,
         trial.verdict.evidence
     ));
+}
+
+/// What the backends' own counts say of the answers, where both ends agree; empty where a backend has none.
+fn agreement(trial: &HttpTrialSummary) -> String {
+    let shares = trial.by_backend.values().map(|share| Some((share.answered?, share.answers)));
+    let Some(counts) = shares.collect::<Option<Vec<(u64, u64)>>>() else { return String::new() };
+    if !trial.complete || trial.backends == 0 || counts.is_empty() {
+        return String::new();
+    }
+    if counts.iter().all(|(wrote, arrived)| wrote == arrived) {
+        return "; the backends counted the same".to_owned();
+    }
+    let sum = |of: fn(&(u64, u64)) -> u64| counts.iter().map(of).fold(0, u64::saturating_add);
+    let (wrote, arrived) = (sum(|one| one.0), sum(|one| one.1));
+    format!(
+        "; the backends wrote {wrote} answers, {} more than arrived: those of requests that clients gave up",
+        wrote.saturating_sub(arrived)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use linerate_experiment::http::HttpTarget;
+    use linerate_results::fixtures::http::{context, record};
+
+    use super::*;
+
+    #[test]
+    fn backends_counted_the_same_only_where_each_did() {
+        let record = record(HttpTarget::NftablesRandom, Arrivals::Closed, &[40, 60]);
+        let trial = HttpTrialSummary::of(&record, context());
+        assert!(trial.complete, "{:?}", trial.reasons);
+        assert_eq!(agreement(&trial), "; the backends counted the same");
+        let with = |answered: Option<u64>| {
+            let mut trial = trial.clone();
+            trial.by_backend.values_mut().next().unwrap().answered = answered;
+            agreement(&trial)
+        };
+        assert_eq!(
+            with(Some(42)),
+            "; the backends wrote 102 answers, 2 more than arrived: those of requests that clients gave up"
+        );
+        assert_eq!(with(None), "", "one has no account");
+    }
 }

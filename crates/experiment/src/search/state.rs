@@ -1,6 +1,6 @@
 //! State of a search: what its recorded trials say, and what it needs next.
 
-use linerate_search::measurement::{Measurement, TesterLimit};
+use linerate_search::measurement::{Loss, Measurement, TesterLimit};
 use linerate_search::{Next, Request, Search};
 use linerate_traffic::profile::Profile;
 
@@ -163,16 +163,24 @@ pub fn is_above(request: &Request, path: &PathOutcome) -> bool {
 }
 
 /// The paths of a trial as one measurement: their sum, or the path that lost most. Packets that were not sent
-/// count where a path offered less than it was asked for, whichever path lost most.
+/// count where a path offered less than it was asked for, whichever path lost most; so does what a path lost itself,
+/// where the tester explains the loss of another.
 pub fn combine(mode: SearchMode, limits: LimitsOf, request: &Request, paths: &[PathOutcome]) -> Measurement {
     let each = paths.iter().map(|path| measurement(limits, request, path));
     let combined = match mode {
         SearchMode::Every => {
             let least_offered = each.clone().max_by_key(|path| path.unsent);
+            let lost_most =
+                each.clone().map(|path| path.path_loss()).max_by(|one, other| one.compare(*other));
             let worst = each.max_by(|one, other| one.selection_loss().compare(other.selection_loss()));
-            worst.zip(least_offered).map(|(worst, other)| match worst.unsent {
-                0 if other.unsent > 0 => Measurement { unsent: other.unsent, limit: other.limit, ..worst },
-                _ => worst,
+            worst.zip(least_offered).map(|(worst, other)| {
+                let worst = lost_most.map_or(worst, |loss| with_loss_of_path(worst, loss));
+                match worst.unsent {
+                    0 if other.unsent > 0 => {
+                        Measurement { unsent: other.unsent, limit: other.limit, ..worst }
+                    }
+                    _ => worst,
+                }
             })
         }
         SearchMode::Together | SearchMode::Each => each.reduce(|sum, path| Measurement {
@@ -196,7 +204,16 @@ pub fn combine(mode: SearchMode, limits: LimitsOf, request: &Request, paths: &[P
     })
 }
 
-fn measurement(limits: LimitsOf, request: &Request, path: &PathOutcome) -> Measurement {
+/// The measurement with at least this share of its packets lost by the path, rounded up: some loss stays some.
+fn with_loss_of_path(measured: Measurement, loss: Loss) -> Measurement {
+    let own = (u128::from(loss.lost) * u128::from(measured.sent)).div_ceil(u128::from(loss.all.max(1)));
+    let own = u64::try_from(own).unwrap_or(u64::MAX).max(measured.path_loss().lost);
+    let lost = measured.lost.max(own);
+    Measurement { lost, receiver_lost: lost - own, ..measured }
+}
+
+/// What a path's outcome comes to.
+pub(super) fn measurement(limits: LimitsOf, request: &Request, path: &PathOutcome) -> Measurement {
     let intended = u128::from(request.load_pps) * u128::from(request.duration_ns) / 1_000_000_000;
     let intended = u64::try_from(intended).unwrap_or(u64::MAX);
     let missing = intended.saturating_sub(path.sent_packets);

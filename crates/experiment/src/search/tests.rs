@@ -185,6 +185,43 @@ fn a_load_that_one_path_did_not_offer_is_no_evidence_whichever_path_lost_most() 
 }
 
 #[test]
+fn what_the_tester_lost_on_one_path_hides_no_loss_of_another() {
+    let request = Request { load_pps: 1_000_000, duration_ns: PPB, counted: true };
+    let path = |sent: u64, lost: u64, receiver_dropped: u64| PathOutcome {
+        path: String::new(),
+        intended_pps: Some(1e6),
+        offered_pps: sent as f64,
+        sent_packets: sent,
+        received_packets: sent - lost,
+        missed_intended: false,
+        limit: (receiver_dropped > 0).then_some(PathLimit::Receiver),
+        intended_ns: Some(PPB),
+        duration_s: 1.0,
+        receiver_dropped,
+        sender_lost: 0,
+        beyond_window: 0,
+        receiver_missed: 0,
+        overhead_s: 0.0,
+        delays: None,
+        losses: None,
+    };
+    let every = |paths: &[PathOutcome]| combine(SearchMode::Every, LimitsOf::default(), &request, paths);
+    // The receiver explains the greater loss, and the path alone the smaller one.
+    let both = every(&[path(1_000_000, 10, 10), path(1_000_000, 9, 0)]);
+    assert_eq!((both.lost, both.receiver_lost), (10, 1));
+    assert!(both.is_witnessed(0) && !both.is_receivers_loss());
+    // Of paths that sent differently, the shares are compared; some loss stays some.
+    let unequal = every(&[path(1_000_000, 10, 10), path(1_000_001, 1, 0)]);
+    assert_eq!((unequal.lost, unequal.receiver_lost), (10, 9));
+    let one = every(&[path(1_000_000, 10, 10), path(1_000_000, 0, 0)]);
+    assert!(one.is_receivers_loss() && !one.is_witnessed(0));
+    // Nor does a load that one path did not offer.
+    let short = PathOutcome { missed_intended: true, ..path(900_000, 0, 0) };
+    let short = every(&[short, path(1_000_000, 9, 0)]);
+    assert!(short.unsent > 0 && short.is_witnessed(0), "{short:?}");
+}
+
+#[test]
 fn loads_and_ceilings_are_checked_before_the_first_trial() {
     for (spec, part) in [
         ("{search: {goals: [rfc2544]}, safety: {maxDuration: 30s}}", "30s"),

@@ -107,7 +107,7 @@ fn every_shape_and_field_is_right_over_exactly_its_flows() {
     let v6 =
         r#""source": {"ip": "2001:db8::1", "port": 7}, "destination": {"ip": "2001:db8:1::ffff", "port": 9}"#;
     // Miri needs a second for each ten thousand bytes, and finds the same in short frames.
-    let (long, longest) = if cfg!(miri) { (218, 500) } else { (1518, 9000) };
+    let (long, longest) = if cfg!(miri) { (118, 202) } else { (1518, 9000) };
     for (flows, others) in [
         (300, r#""flowMode": "sdpd""#.to_owned()),
         (70, r#""vary": {"sourceMac": {"step": 3}, "destinationMac": {}}"#.to_owned()),

@@ -200,7 +200,7 @@ fn a_load_the_port_does_not_carry_is_accounted_for() {
 fn a_call_that_waits_for_the_port_counts_as_blocked_and_the_end_is_the_real_one() {
     // The port takes every burst, and from the tenth packet on after 20 ms only: 1,000 packets a second for
     // 100 ms, of a clock that shows nanoseconds.
-    let clock = SteppingClock::new(STEP_NS);
+    let clock = SteppingClock::new(LONG_STEP_NS);
     let slow = clock.clone();
     let (mut sender, _receiver) = plain_link(|n| {
         if n >= 10 && n % 2 == 0 {

@@ -3,9 +3,9 @@
 
 use std::io;
 
-use rustix::net::netdevice;
+use linerate_netlink::Socket;
+use linerate_netlink::message::{attribute, long, put};
 
-use super::{Socket, attributes, long, put};
 use crate::procfs::interfaces::InterfaceCounters;
 
 const GET_LINK: u16 = 18;
@@ -44,17 +44,9 @@ impl Link {
     }
 }
 
-/// Index of an interface of this network namespace.
-///
-/// # Errors
-/// When there is no such interface.
-pub fn index(interface: &str) -> io::Result<u32> {
-    Ok(netdevice::name_to_index(Socket::open(None)?.socket, interface)?)
-}
-
 /// The counters in the answer.
 pub fn parse(body: &[u8]) -> Option<InterfaceCounters> {
-    let (_, statistics) = attributes(body.get(HEADER_BYTES..)?).find(|(kind, _)| *kind == IFLA_STATS64)?;
+    let statistics = attribute(body, HEADER_BYTES, IFLA_STATS64)?;
     let field = |place: usize| long(statistics, 8 * place);
     Some(InterfaceCounters {
         rx_packets: field(0)?,
@@ -82,14 +74,12 @@ mod tests {
         let passed = link.counters().unwrap().since(&before).unwrap();
         assert!(passed.rx_packets >= 1 && passed.rx_bytes >= 100 && passed.tx_bytes >= 100, "{passed:?}");
         assert!(passed.rx_missed.is_some());
-        assert_eq!(index("lo").unwrap(), 1);
     }
 
     #[test]
     fn an_interface_that_is_not_there_is_an_error() {
         assert!(Link::open("nothere0").unwrap().counters().is_err());
         assert!(Link::open("a-name-that-is-much-too-long").unwrap().counters().is_err());
-        assert!(index("nothere0").is_err());
     }
 
     #[test]

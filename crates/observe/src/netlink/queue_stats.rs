@@ -3,11 +3,11 @@
 
 use std::io;
 
-use super::{DUMP, Socket, attributes, generic, put, unsigned};
-use crate::queues::{Direction, Field, QueueCounters};
+use linerate_netlink::Socket;
+use linerate_netlink::generic::{self, HEADER_BYTES};
+use linerate_netlink::message::{DUMP, attribute, put, unsigned};
 
-/// `struct genlmsghdr`.
-pub(super) const HEADER_BYTES: usize = 4;
+use crate::queues::{Direction, Field, QueueCounters};
 
 const QSTATS_GET: u8 = 12;
 const INTERFACE: u16 = 1;
@@ -42,7 +42,7 @@ impl QueueStats {
     /// # Errors
     /// The kernel's reason; kernels before 6.10 have no such request, older ones no such family.
     pub fn open(interface: u32) -> io::Result<Self> {
-        let (socket, family) = generic(b"netdev\0")?;
+        let (socket, family) = generic::open(b"netdev\0")?;
         let mut request = vec![QSTATS_GET, 1, 0, 0];
         put(&mut request, INTERFACE, &interface.to_ne_bytes());
         put(&mut request, SCOPE, &SCOPE_QUEUE.to_ne_bytes());
@@ -64,9 +64,7 @@ impl QueueStats {
 
 /// One queue of the answer.
 pub fn parse(body: &[u8]) -> Option<QueueCounters> {
-    let known = || attributes(body.get(HEADER_BYTES..).unwrap_or_default());
-    let number =
-        |wanted: u16| known().find(|(kind, _)| *kind == wanted).and_then(|(_, value)| unsigned(value));
+    let number = |kind: u16| attribute(body, HEADER_BYTES, kind).and_then(unsigned);
     let direction = match number(QUEUE_TYPE)? {
         0 => Direction::Rx,
         1 => Direction::Tx,

@@ -3,8 +3,9 @@
 
 use std::io;
 
-use super::queue_stats::HEADER_BYTES;
-use super::{DUMP, attributes, generic, put, unsigned};
+use linerate_netlink::generic::{self, HEADER_BYTES};
+use linerate_netlink::message::{DUMP, attribute, put, unsigned};
+
 use crate::queues::Direction;
 
 const QUEUE_GET: u8 = 10;
@@ -42,7 +43,7 @@ pub struct Napi {
 /// # Errors
 /// The kernel's reason; kernels before 6.8 have no such requests.
 pub fn read(interface: u32) -> io::Result<(Vec<Queue>, Vec<Napi>)> {
-    let (mut socket, family) = generic(b"netdev\0")?;
+    let (mut socket, family) = generic::open(b"netdev\0")?;
     let mut ask = |command: u8, attribute: u16, each: &mut dyn FnMut(&[u8])| {
         let mut request = vec![command, 1, 0, 0];
         put(&mut request, attribute, &interface.to_ne_bytes());
@@ -54,9 +55,8 @@ pub fn read(interface: u32) -> io::Result<(Vec<Queue>, Vec<Napi>)> {
     Ok((queues, instances))
 }
 
-fn number(body: &[u8], wanted: u16) -> Option<u32> {
-    let mut known = attributes(body.get(HEADER_BYTES..).unwrap_or_default());
-    known.find(|(kind, _)| *kind == wanted).and_then(|(_, value)| unsigned(value)?.try_into().ok())
+fn number(body: &[u8], kind: u16) -> Option<u32> {
+    unsigned(attribute(body, HEADER_BYTES, kind)?)?.try_into().ok()
 }
 
 /// One queue of the answer.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::pairing::{Matched, Pairing};
 use super::{Metric, Settings, Unmatched, search_group};
-use crate::search::{GoalResult, Repeats, repeats, searches};
+use crate::search::{GoalResult, Repeats, ended, repeats, searches};
 use linerate_results::summary::{GoalSummary, Summary};
 
 /// Adds the results of searches that both sides have.
@@ -71,8 +71,14 @@ fn missing(of: &Repeats<'_>, metric: Option<Metric>, only_in: &Summary) -> Unmat
 fn one_goal<'s>(goal: &str, sides: [(&Repeats<'s>, &Summary); 2], pairing: &mut Pairing<'s>) {
     let metric = Metric::Goal(Arc::from(goal));
     let results = sides.map(|(repeats, _)| repeats.of_goal(goal));
-    for ((_, summary), results) in sides.iter().zip(&results) {
-        pairing.left_out.extend(irregular(results, &summary.experiment.id));
+    for ((repeats, summary), results) in sides.iter().zip(&results) {
+        let id = &summary.experiment.id;
+        pairing.left_out.extend(irregular(results, id));
+        pairing.left_out.extend(without_result(goal, repeats, results, id));
+        // What has no value may be the worst of all.
+        let has_value = |one: &GoalResult<'_>| one.is_regular() || one.is_at_least();
+        pairing.is_missing |= !results.is_empty()
+            && results.iter().filter(|one| has_value(one)).count() < repeats.searches.len();
     }
     let groups = results.each_ref().map(|results| {
         let goals: Vec<&GoalSummary> = results.iter().map(|one| one.goal).collect();
@@ -92,10 +98,11 @@ fn one_goal<'s>(goal: &str, sides: [(&Repeats<'s>, &Summary); 2], pairing: &mut 
     }
 }
 
-/// How many results of a goal are left out, and why the first of them; `None` when all are regular.
+/// How many results of a goal are left out, and why the first of them, of those without a value if there are any; `None`
+/// when all are regular.
 fn irregular(results: &[GoalResult<'_>], id: &str) -> Option<String> {
     let left_out: Vec<&GoalResult<'_>> = results.iter().filter(|one| !one.is_regular()).collect();
-    let first = left_out.first()?;
+    let first = left_out.iter().find(|one| !one.is_at_least()).or(left_out.first())?;
     let of = searches(results.len());
     Some(format!(
         "{id}: {} of {of} of {} irregular and left out: {}",
@@ -103,6 +110,15 @@ fn irregular(results: &[GoalResult<'_>], id: &str) -> Option<String> {
         first.search.profile,
         first.clause()
     ))
+}
+
+/// How many searches ended before they had results, where others have some, and how the first of them ended.
+fn without_result(goal: &str, repeats: &Repeats<'_>, results: &[GoalResult<'_>], id: &str) -> Option<String> {
+    let mut without = repeats.searches.iter().filter(|search| search.goal(goal).is_none());
+    let (number, first) = (without.clone().count(), without.next()?);
+    let (of, profile, why) = (searches(repeats.searches.len()), &first.profile, ended(first));
+    (!results.is_empty())
+        .then(|| format!("{id}: {number} of {of} of {profile} have no result for {goal}: {why}"))
 }
 
 /// Why searches of the same profile are different; `None` when they are alike.
@@ -129,7 +145,10 @@ mod tests {
     use super::super::{Comparison, Outcome, Overall, compare};
     use super::*;
     use linerate_experiment::search::SearchMode;
-    use linerate_results::fixtures::search::{at_least, limited_by_generator, regular, two_pairs};
+    use linerate_results::fixtures::search::{
+        at_least, limited_by_generator, one_dead_pair, regular, two_pairs,
+    };
+    use linerate_results::summary::SearchSummary;
 
     fn only(goals: &[&str]) -> Settings {
         let metrics = goals.iter().map(|goal| Metric::Goal(Arc::from(*goal))).collect();
@@ -208,6 +227,33 @@ mod tests {
         both.experiment.id = "cccccccc".into();
         let found = compare(&both, &b, &Settings::default()).unwrap();
         assert_eq!((found.verdict, found.compared.len()), (Overall::CannotTell, 5));
+    }
+
+    #[test]
+    fn searches_that_found_nothing_may_be_the_worst() {
+        let mut a = named(regular().summary, "aaaaaaaa");
+        a.searches = (0..5).flat_map(|_| a.searches.clone()).collect();
+        let with = |change: fn(&mut SearchSummary)| {
+            let mut b = named(a.clone(), "bbbbbbbb");
+            b.searches.iter_mut().take(2).for_each(change);
+            let found = compare(&a, &b, &Settings::default()).unwrap();
+            (found.verdict, found.notes.join("\n"))
+        };
+        assert_eq!(with(|_| {}).0, Overall::NoRegression);
+        let fail = |search: &mut SearchSummary| {
+            search.goals[0] = one_dead_pair().summary.searches[0].goals[0].clone();
+        };
+        let (verdict, notes) = with(fail);
+        assert_eq!(verdict, Overall::CannotTell);
+        assert!(notes.contains("2 of 10 searches") && notes.contains("misses the goal"), "{notes}");
+        let (verdict, notes) = with(|search| search.goals.clear());
+        assert_eq!(verdict, Overall::CannotTell);
+        assert!(notes.contains("bbbbbbbb: 2 of 10 searches of profile_1_flows_pkt_size_64B"), "{notes}");
+        // What the path may exceed hides nothing worse.
+        let least = |search: &mut SearchSummary| {
+            search.goals[0] = limited_by_generator().summary.searches[0].goals[0].clone();
+        };
+        assert_eq!(with(least).0, Overall::NoRegression);
     }
 
     #[test]

@@ -154,3 +154,21 @@ fn both_directions_of_a_trial_have_one_host_and_other_trials_their_own() {
     let section = section(&source, "host").unwrap();
     assert_eq!(texts(&tables(&section)[0].rows[0])[..2], ["tx0", "2"]);
 }
+
+#[test]
+fn a_trial_without_a_packet_has_no_loss_and_not_none() {
+    let trials = vec![trial("tx0-rx0", 1, 0, 0), trial("tx1-rx1", 1, 1000, 900)];
+    let mut source = source(trials);
+    let of = |source: &Source, id: &str, place: usize, row: usize, column: &str| {
+        let section = section(source, id).unwrap();
+        let table = tables(&section)[place];
+        let at = table.columns.iter().position(|one| one.key == column).unwrap();
+        table.rows[row].cells[at].text.clone()
+    };
+    assert_eq!([0, 1].map(|row| of(&source, "trials", 0, row, "loss")), ["-", "10.0000"]);
+    assert_eq!(["tx0-rx0", "tx1-rx1"].map(|pair| of(&source, "matrix", 1, 0, pair)), ["-", "10.0000"]);
+    // Nothing of an intended load is 0 %; of no load of its own, it is no share.
+    assert_eq!(of(&source, "matrix", 0, 0, "tx0-rx0"), "0.00");
+    source.summary.trials[0].intended_pps = None;
+    assert_eq!(of(&source, "matrix", 0, 0, "tx0-rx0"), "-");
+}

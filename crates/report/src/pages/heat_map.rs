@@ -1,20 +1,44 @@
-//! Heat maps, independent of the format: a value for each sender and receiver.
+//! Heat maps, independent of the format: a value for each row and column, such as each sender and receiver.
 
 /// Number of steps of a heat map, from the worst, 0, to the best.
 pub const STEPS: usize = 6;
 
-/// A heat map: a row for each sender, a column for each receiver.
+/// What rows and columns of a heat map are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sides {
+    /// Heading of the rows' names.
+    pub rows: &'static str,
+    /// Heading of the columns' names.
+    pub columns: &'static str,
+    /// Both in a sentence, without its full stop.
+    pub meaning: &'static str,
+}
+
+impl Sides {
+    /// A row for each sender, a column for each receiver.
+    pub const CONNECTIONS: Self = Self { rows: "from", columns: "to", meaning: "Rows send, columns receive" };
+    /// A row for each load, a column for each CPU.
+    pub const LOADS: Self =
+        Self { rows: "load", columns: "CPU", meaning: "Rows are loads, columns are CPUs" };
+    /// A row for each interrupt, a column for each CPU.
+    pub const INTERRUPTS: Self =
+        Self { rows: "interrupt", columns: "CPU", meaning: "Rows are interrupts, columns are CPUs" };
+}
+
+/// A heat map.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeatMap {
     /// Its title, with the unit of the values.
     pub title: String,
     /// Summary in a sentence, also for screen readers.
     pub summary: String,
-    /// Names of the senders.
+    /// What rows and columns are.
+    pub sides: Sides,
+    /// Names of the rows.
     pub rows: Vec<String>,
-    /// Names of the receivers.
+    /// Names of the columns.
     pub columns: Vec<String>,
-    /// A cell for each row and column; `None` where there is no connection.
+    /// A cell for each row and column; `None` where there is none, such as no connection.
     pub cells: Vec<Vec<Option<Spot>>>,
     /// Meaning of each step that occurs.
     pub legend: Vec<(usize, String)>,
@@ -43,7 +67,7 @@ pub(super) struct Run {
 }
 
 impl HeatMap {
-    /// Runs of cells with the same step, by row. Cells without a connection belong to no run.
+    /// Runs of cells with the same step, by row. Empty cells belong to no run.
     pub(super) fn runs(&self) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         for (row, cells) in self.cells.iter().enumerate() {
@@ -69,6 +93,7 @@ pub(super) mod tests {
         HeatMap {
             title: "loss %, by <net0>".into(),
             summary: "0 to 10 %".into(),
+            sides: Sides::CONNECTIONS,
             rows: vec!["a0".into(), "a1".into(), "a2".into()],
             columns: vec!["a0".into(), "a1".into(), "a2".into()],
             cells: vec![

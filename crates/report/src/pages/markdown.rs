@@ -143,12 +143,15 @@ fn chart(out: &mut String, chart: &Chart) {
     }
 }
 
-/// A small map as a table, a large one as a line of blocks for each sender: the lower, the worse.
+/// A small map as a table, a large one as a line of blocks for each row: the lower, the worse.
 fn map(out: &mut String, map: &HeatMap) {
     let _ = writeln!(out, "**{}**\n\n{}\n", escape(&map.title), escape(&map.summary));
     if map.columns.len() <= MOST_COLUMNS {
         let columns = map.columns.iter().map(|name| Column::numbers(name, name));
-        let columns = std::iter::once(Column::words("from", "from \\ to")).chain(columns).collect();
+        let columns =
+            std::iter::once(Column::words("row", format!("{} \\ {}", map.sides.rows, map.sides.columns)))
+                .chain(columns)
+                .collect();
         let text = |cell: &Option<Spot>| cell.as_ref().map_or(String::new(), |spot| spot.text.clone());
         let rows = map.rows.iter().zip(&map.cells).map(|(name, cells)| Row {
             key: name.clone(),
@@ -158,7 +161,7 @@ fn map(out: &mut String, map: &HeatMap) {
     }
     let mut meanings: Vec<String> = Vec::new();
     meanings.extend(map.legend.iter().map(|(step, meaning)| format!("{} {meaning}", block_of(*step))));
-    let _ = writeln!(out, "Rows send, columns receive: {}; ? not known\n", escape(&meanings.join("; ")));
+    let _ = writeln!(out, "{}: {}; ? not known\n", map.sides.meaning, escape(&meanings.join("; ")));
     let width = map.rows.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     out.push_str("```\n");
     for (name, cells) in map.rows.iter().zip(&map.cells) {
@@ -225,6 +228,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::pages::chart::Axis;
+    use crate::pages::heat_map::{Sides, tests::map as example};
 
     #[test]
     fn a_series_is_a_line_over_the_axes() {
@@ -239,5 +243,21 @@ mod tests {
         let line = sparkline(&chart, &Series::new("", Mark::Line, points));
         assert_eq!(line.chars().count(), 8);
         assert!(line.starts_with(['▁', '▂']) && line.ends_with('█'), "{line}");
+    }
+
+    #[test]
+    fn a_map_names_its_sides_small_and_large() {
+        let small = |sides| {
+            let mut out = String::new();
+            map(&mut out, &HeatMap { sides, ..example() });
+            out
+        };
+        assert!(small(Sides::CONNECTIONS).contains("| from \\\\ to | a0 | a1 | a2 |"));
+        assert!(small(Sides::LOADS).contains("| load \\\\ CPU | a0 | a1 | a2 |"));
+        let mut wide = HeatMap { sides: Sides::LOADS, ..example() };
+        wide.columns = (0..=MOST_COLUMNS).map(|cpu| format!("CPU {cpu}")).collect();
+        let mut out = String::new();
+        map(&mut out, &wide);
+        assert!(out.contains("\nRows are loads, columns are CPUs: "), "{out}");
     }
 }

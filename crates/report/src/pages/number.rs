@@ -62,6 +62,11 @@ pub(crate) fn percent(share: f64) -> String {
     }
 }
 
+/// A part of so many things in percent; `-` of none.
+pub(crate) fn percent_of(part: u64, whole: u64) -> String {
+    if whole == 0 { "-".to_owned() } else { percent(part as f64 / whole as f64) }
+}
+
 /// A link's speed.
 pub(crate) fn bit_rate(bps: u64) -> String {
     let (unit, size) = match bps {

@@ -58,6 +58,13 @@ impl GoalResult<'_> {
         self.goal.conclusion.regular
     }
 
+    /// True when the result is irregular and its value one that the path may exceed: the highest load or the tester set an
+    /// end to the search.
+    pub fn is_at_least(&self) -> bool {
+        let ends = [Some(Irregular::MaxLoadReached), Some(Irregular::TesterLimited)];
+        ends.contains(&self.goal.conclusion.irregular) && self.value_pps().is_some()
+    }
+
     /// The value as `text` writes it, with `≥` before an irregular one; `-` without one.
     pub fn marked(&self, text: impl Fn(f64) -> Option<String>) -> String {
         match self.value_pps().and_then(text) {
@@ -158,7 +165,7 @@ pub fn limiter(limit: Limiter) -> &'static str {
 }
 
 /// How a search without close bounds ended.
-fn ended(search: &SearchSummary) -> String {
+pub(crate) fn ended(search: &SearchSummary) -> String {
     match (search.ended, &search.reason) {
         (SearchEnd::Budget, _) => "its time was used up before the bounds were close enough".to_owned(),
         (SearchEnd::Failed, Some(reason)) => format!("the search failed: {reason}"),

@@ -21,11 +21,11 @@ pub struct Coefficient {
 }
 
 impl Coefficient {
-    /// Interval by Fisher's transformation, whose standard error is `error`, of a coefficient over so many trials. Where all
-    /// of them lie on a line, the interval is that of the strongest relation that so many trials can tell from it.
-    fn with_error(value: f64, error: f64, trials: usize) -> Self {
+    /// Interval by Fisher's transformation, whose standard error is `error`, of a coefficient over so many loads. Where all
+    /// trials lie on a line, the interval is that of the strongest relation that so many loads can tell from it.
+    fn with_error(value: f64, error: f64, loads: usize) -> Self {
         let value = value.clamp(-1.0, 1.0);
-        let strongest = 1.0 - 1.0 / (trials as f64).powi(2);
+        let strongest = 1.0 - 1.0 / (loads as f64).powi(2);
         let z = value.clamp(-strongest, strongest).atanh();
         Self { value, low: (z - NORMAL_95 * error).tanh(), high: (z + NORMAL_95 * error).tanh() }
     }
@@ -70,27 +70,31 @@ fn correlation(
     of: fn(&EngineRow<'_>) -> Option<f64>,
 ) -> Option<Correlation> {
     let loaded = rows.iter().filter_map(|row| Some((row.intended_pps?, row.offered_pps?, of(row)?)));
-    let known: Vec<(f64, f64, f64)> = loaded.collect();
-    let loads: BTreeSet<u64> = known.iter().map(|(intended, ..)| intended.to_bits()).collect();
-    let trials = known.len();
-    // Repeats of a load are not independent of each other.
-    if loads.len() < FEWEST_TRIALS {
+    of_points(quantity, &loaded.collect::<Vec<_>>())
+}
+
+/// A correlation over points of intended load, offered load and quantity.
+fn of_points(quantity: &'static str, points: &[(f64, f64, f64)]) -> Option<Correlation> {
+    let loads: BTreeSet<u64> = points.iter().map(|(intended, ..)| intended.to_bits()).collect();
+    // Repeats of a load are not independent of each other: the intervals are those of as many points as there are loads.
+    let loads = loads.len();
+    if loads < FEWEST_TRIALS {
         return None;
     }
-    let pairs = known.into_iter().map(|(_, offered, value)| (offered, value));
-    let (loads, values): (Vec<f64>, Vec<f64>) = pairs.unzip();
-    let free = (trials - 3) as f64;
-    let linear = pearson(&loads, &values)?;
-    let monotonic = pearson(&ranks(&loads), &ranks(&values))?;
+    let pairs = points.iter().map(|(_, offered, value)| (*offered, *value));
+    let (offered, values): (Vec<f64>, Vec<f64>) = pairs.unzip();
+    let free = (loads - 3) as f64;
+    let linear = pearson(&offered, &values)?;
+    let monotonic = pearson(&ranks(&offered), &ranks(&values))?;
     Some(Correlation {
         quantity,
-        trials,
-        pearson: Coefficient::with_error(linear, (1.0 / free).sqrt(), trials),
+        trials: points.len(),
+        pearson: Coefficient::with_error(linear, (1.0 / free).sqrt(), loads),
         // The standard error of Bonett and Wright (2000).
         spearman: Coefficient::with_error(
             monotonic,
             ((1.0 + monotonic * monotonic / 2.0) / free).sqrt(),
-            trials,
+            loads,
         ),
     })
 }
@@ -141,5 +145,22 @@ mod tests {
             whole.value == 1.0 && whole.low < 0.99 && whole.high < 1.0,
             "eight trials are no certainty: {whole:?}"
         );
+    }
+
+    #[test]
+    fn repeats_of_a_load_make_no_interval_narrower() {
+        let noise = [0.3, -0.2, 0.9, -0.8, 0.1, 0.7, -0.4, -0.6];
+        let points = |repeats: usize| -> Vec<(f64, f64, f64)> {
+            let once = (1..=8).zip(noise).map(|(load, off)| (f64::from(load), f64::from(load), off));
+            let once = once.map(|(intended, load, off)| (intended, load, 0.2 * load + off));
+            once.flat_map(|point| std::iter::repeat_n(point, repeats)).collect()
+        };
+        let (one, ten) = (of_points("q", &points(1)).unwrap(), of_points("q", &points(10)).unwrap());
+        assert_eq!((one.trials, ten.trials), (8, 80));
+        for (one, ten) in [(one.pearson, ten.pearson), (one.spearman, ten.spearman)] {
+            assert!((one.value - ten.value).abs() < 1e-9, "{one:?} {ten:?}");
+            assert!((one.low - ten.low).abs() < 1e-9 && (one.high - ten.high).abs() < 1e-9, "{ten:?}");
+        }
+        assert_eq!(of_points("q", &points(10)[..70]), None, "seven loads, however often");
     }
 }

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
-use hugepage_check::cpu_set::CpuSet;
 use linerate_experiment::Experiment;
 use linerate_experiment::document::LocalNetwork;
 use linerate_experiment::engines::NAMESPACE_INTERFACE;
 use linerate_experiment::host_settings::HostSetting;
 use linerate_experiment::http::{HttpProfile, HttpTarget};
+use linerate_hardware::CpuSet;
 use linerate_results::host_setting::HostSettingValue;
 use linerate_traffic::profile::IpVersion;
 use linerate_wire::trial::Role;

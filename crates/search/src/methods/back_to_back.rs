@@ -28,6 +28,9 @@ pub struct BackToBackSpec {
     /// True when a trial as fast as possible measured that, because the link does not report its speed.
     #[serde(default)]
     pub is_measured: bool,
+    /// True when frames have several sizes; rates are those of their mean then.
+    #[serde(default)]
+    pub is_mix: bool,
     /// Throughput of the system for the same frame size, direction and flows, in frames per second.
     pub throughput_pps: u64,
     /// Shortest burst in frames.
@@ -269,7 +272,14 @@ impl BackToBack {
 
     fn deviations(&self) -> Vec<Deviation> {
         let BackToBackSpec {
-            theoretical_pps, is_measured, max_burst, searches, wait_ns, verification, ..
+            theoretical_pps,
+            is_measured,
+            is_mix,
+            max_burst,
+            searches,
+            wait_ns,
+            verification,
+            ..
         } = &self.spec;
         let mut deviations = Vec::new();
         let mut add = |is: bool, standard: &str, text: String| {
@@ -294,6 +304,11 @@ impl BackToBack {
                 "the longest burst can be set to 30 s or more: it was {max_burst} frames, {}",
                 seconds((*max_burst as f64 / theoretical_pps * 1e9) as u64)
             ),
+        );
+        add(
+            *is_mix,
+            "RFC 9004",
+            "all frames of a burst have one size: these have several, and rates and times are those of their mean size".to_owned(),
         );
         add(
             *is_measured,

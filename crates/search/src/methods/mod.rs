@@ -24,12 +24,12 @@ pub use latency::{LatencyAt, LatencyConclusion, LatencyShares, LatencySpec, USUA
 pub use loss_curve::{CurvePoint, LossCurve, LossCurveConclusion, LossCurveSpec, Partial};
 pub use recovery::{Recovery, RecoveryConclusion, RecoverySpec, RecoveryTime, RecoveryTrial};
 pub use service::{
-    Criteria, Criterion, Finding, ServiceConclusion, ServiceSpec, ServiceStep, ServiceTest, StepKind,
-    StepVerdict, USUAL_STEPS_PPB,
+    Criteria, Criterion, Finding, ServiceConclusion, ServiceRates, ServiceSpec, ServiceStep, ServiceTest,
+    StepKind, StepVerdict, USUAL_STEPS_PPB,
 };
 pub use soak::{Soak, SoakConclusion, SoakSpec};
 pub use spec::MethodSpec;
-pub use trial::{Delays, LossSpan, MethodTrial, TrialLoad, TrialOutcome};
+pub use trial::{Delays, LossSpan, MethodTrial, PathRates, TrialLoad, TrialOutcome};
 
 /// A way in which the trials were not those of a standard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

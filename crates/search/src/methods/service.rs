@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Delays, Deviation, MethodError, MethodTrial, SECOND_NS, TrialLoad, TrialOutcome, check, percent, seconds,
-    share_of,
+    Delays, Deviation, MethodError, MethodTrial, PathRates, SECOND_NS, TrialLoad, TrialOutcome, check,
+    percent, seconds, share_of,
 };
 use crate::PPB;
 use crate::measurement::TesterLimit;
@@ -39,6 +39,21 @@ pub struct ServiceSpec {
     pub performance_ns: u64,
     /// Acceptance criteria.
     pub criteria: Criteria,
+    /// The rates that are compared with the committed and the excess one.
+    #[serde(default)]
+    pub rates: ServiceRates,
+}
+
+/// The rates of a step with several paths that its criteria judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ServiceRates {
+    /// The sum of all paths, also of a load that was not offered: so did earlier versions judge.
+    #[default]
+    Sum,
+    /// Those of each path: the committed rate must arrive on the slowest, and the fastest must be policed. A load that was
+    /// not offered is not due.
+    EachPath,
 }
 
 /// Acceptance criteria of a service.
@@ -125,7 +140,8 @@ pub struct ServiceStep {
     pub lost_packets: u64,
     /// Of those, packets that the tester's receiver dropped.
     pub receiver_lost_packets: u64,
-    /// Packets received per second.
+    /// Packets received per second, on the path that received least; by the rules of earlier versions, on all paths
+    /// together.
     pub received_pps: u64,
     /// Delays in nanoseconds; null when they are not known.
     pub delays: Option<Delays>,
@@ -251,7 +267,7 @@ impl ServiceTest {
             sent_packets: trial.sent,
             lost_packets: trial.lost,
             receiver_lost_packets: trial.receiver_lost,
-            received_pps: trial.received_pps(),
+            received_pps: self.rates(trial).received_pps,
             delays: trial.delays,
             limited_by: trial.limit,
             verdict: worst(&verdicts),
@@ -259,11 +275,18 @@ impl ServiceTest {
         })
     }
 
+    /// The rates that are judged.
+    fn rates(&self, trial: &TrialOutcome) -> PathRates {
+        let of_paths = trial.paths.filter(|_| self.spec.rates == ServiceRates::EachPath);
+        of_paths.unwrap_or_else(|| trial.rates())
+    }
+
     fn findings(&self, kind: StepKind, load_pps: u64, trial: &TrialOutcome) -> Vec<Finding> {
         let ServiceSpec { cir_pps, eir_pps, criteria, .. } = &self.spec;
         let mut findings = Vec::new();
         let mut add = |criterion, verdict, reason| findings.push(Finding { criterion, verdict, reason });
-        if trial.unsent > 0 || trial.sent == 0 {
+        let is_offered = trial.unsent == 0 && trial.sent > 0;
+        if !is_offered {
             let reason = format!(
                 "{} packets of {load_pps} a second were not sent, so the step has another load",
                 trial.unsent
@@ -277,7 +300,8 @@ impl ServiceTest {
             );
             add(Criterion::Receiver, StepVerdict::Unknown, reason);
         }
-        let received = trial.forwarded_pps();
+        let PathRates { least_pps, most_pps, .. } = self.rates(trial);
+        let is_due = is_offered || self.spec.rates == ServiceRates::Sum;
         // What must arrive of a load, with the loss that is allowed.
         let due = |pps: u64| share_of(pps, PPB - criteria.loss_ppb);
         match kind {
@@ -315,16 +339,18 @@ impl ServiceTest {
             StepKind::Excess | StepKind::Policing => {
                 let least = due(*cir_pps);
                 let reason =
-                    format!("{received} packets a second arrived, {least} of the committed rate are due");
+                    format!("{least_pps} packets a second arrived, {least} of the committed rate are due");
                 // A rate is rounded down, and a trial sends whole packets.
-                add(Criterion::InformationRate, verdict(received.saturating_add(1) >= least), reason);
+                let arrived = least_pps.saturating_add(1) >= least;
+                let met = if arrived || is_due { verdict(arrived) } else { StepVerdict::Unknown };
+                add(Criterion::InformationRate, met, reason);
             }
         }
         if kind == StepKind::Policing {
             let most = cir_pps.saturating_add(*eir_pps);
             let most = most.saturating_add(share_of(most, criteria.tolerance_ppb));
-            let reason = format!("{received} packets a second arrived, {most} may pass");
-            add(Criterion::InformationRate, verdict(received <= most), reason);
+            let reason = format!("{most_pps} packets a second arrived, {most} may pass");
+            add(Criterion::InformationRate, verdict(most_pps <= most), reason);
         }
         findings
     }

@@ -75,6 +75,20 @@ pub struct TrialOutcome {
     pub delays: Option<Delays>,
     /// Times of the losses; `None` when nothing was lost, or no time is known.
     pub losses: Option<LossSpan>,
+    /// Rates of the paths; `None` for a single path, whose counts those above are.
+    pub paths: Option<PathRates>,
+}
+
+/// Packets per second of sending on the paths of a trial, rounded down. Loads are those of one sender, so these are the
+/// rates to compare with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PathRates {
+    /// Received, on the path that received least.
+    pub received_pps: u64,
+    /// Forwarded, by the path that forwarded least: what the tester's receiver dropped is among it.
+    pub least_pps: u64,
+    /// The same of the path that forwarded most.
+    pub most_pps: u64,
 }
 
 impl TrialOutcome {
@@ -88,15 +102,14 @@ impl TrialOutcome {
         self.lost == 0 && self.unsent == 0 && self.sent > 0
     }
 
-    /// Packets received per second of sending, rounded down.
-    pub fn received_pps(&self) -> u64 {
-        self.per_second(self.sent.saturating_sub(self.lost))
-    }
-
-    /// Packets that the path forwarded per second of sending, rounded down: those that the tester's receiver dropped
-    /// are among them.
-    pub fn forwarded_pps(&self) -> u64 {
-        self.per_second(self.sent - self.loss().lost)
+    /// Rates of the trial's counts as those of one path.
+    pub fn rates(&self) -> PathRates {
+        let forwarded_pps = self.per_second(self.sent - self.loss().lost);
+        PathRates {
+            received_pps: self.per_second(self.sent.saturating_sub(self.lost)),
+            least_pps: forwarded_pps,
+            most_pps: forwarded_pps,
+        }
     }
 
     fn per_second(&self, packets: u64) -> u64 {

@@ -102,6 +102,23 @@ fn a_search_ends_and_stays_within_its_limits() {
 }
 
 #[test]
+fn goals_of_several_widths_are_reached_at_low_loads_too() {
+    // The grid of both widths has steps of 0.1 %, and a whole packet per second is wider below 1,000.
+    let fine = Goal { name: "fine".into(), width_ppb: 3_000_000, ..Goal::ndr() };
+    let goals = vec![Goal::ndr(), fine];
+    for capacity_pps in (336..1_100).step_by(7) {
+        let spec = SearchSpec { min_pps: 334, max_pps: 10_000, ..spec(goals.clone()) };
+        let lost = |request: &Request| {
+            request.load_pps.saturating_sub(capacity_pps) * (request.duration_ns / 1_000_000) / 1_000
+        };
+        let found = run(spec, |request| outcome(request, lost(request), 0)).unwrap();
+        for (name, result) in &found.goals {
+            assert!(result.regular, "{name} at {capacity_pps}: {result:?}");
+        }
+    }
+}
+
+#[test]
 fn any_prefix_of_a_search_is_followed_by_the_same_trial() {
     for (kind, mut system) in systems(5).into_iter().enumerate() {
         let log = run(spec(vec![Goal::ndr(), Goal::pdr()]), &mut *system).unwrap().log;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use hugepage_check::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
 
 use super::*;
 use crate::ethtool::fake::Fake;

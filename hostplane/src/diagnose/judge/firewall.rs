@@ -32,32 +32,32 @@ fn conntrack(end: &str, both: &Both) -> Option<Finding> {
         let before = before.and_then(|before| field(&before))?;
         field(&now).map(|now| now.saturating_sub(before))
     };
-    let drops = since(|table| table.drops);
+    let (drops, early) = (since(|table| table.drops), since(|table| table.early_drops));
+    // What lost against another packet of its connection counts as dropped, too, and has a finding of its own.
+    let others = drops.unwrap_or(0).saturating_sub(since(|table| table.insert_failures).unwrap_or(0));
     let fullest = before.map_or(now.share(), |before| before.share().max(now.share()));
-    let (name, severity) = match (drops, fullest) {
-        (Some(1..), _) => ("conntrack-full", Severity::Fault),
-        (_, share) if share >= FULL => ("conntrack-full", Severity::Fault),
-        (_, share) if share >= FILLING => ("conntrack-filling", Severity::Warning),
-        _ => return None,
-    };
-    let words = if name == "conntrack-full" {
-        format!(
-            "The {end}'s table of connections (conntrack) is full: its kernel drops packets of new connections."
-        )
-    } else {
-        format!(
+    let is_full = early.unwrap_or(0) > 0 || fullest >= FULL || others > 0 && fullest >= FILLING;
+    let (name, severity, words) = if is_full {
+        let words = format!(
+            "The {end}'s table of connections (conntrack) is full: its kernel drops packets of new connections, or connections that \
+             are not answered yet."
+        );
+        ("conntrack-full", Severity::Fault, words)
+    } else if others > 0 {
+        return Some(tracking_drops(end, others, &now));
+    } else if fullest >= FILLING {
+        let words = format!(
             "The {end}'s table of connections (conntrack) is {} full; when it is full, its kernel drops packets of new connections.",
             percent(fullest)
-        )
+        );
+        ("conntrack-filling", Severity::Warning, words)
+    } else {
+        return None;
     };
     let told = |count: Option<u64>| count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
     let facts = [
         format!("{} of {} entries", now.entries, now.most),
-        format!(
-            "dropped during the diagnosis: {}, given up to make room: {}",
-            told(drops),
-            told(since(|table| table.early_drops))
-        ),
+        format!("dropped during the diagnosis: {}, given up to make room: {}", told(drops), told(early)),
     ];
     let remedy = Remedy::type_in([
         format!("sysctl -w net.netfilter.nf_conntrack_max={}", now.most.saturating_mul(4)),
@@ -68,6 +68,19 @@ fn conntrack(end: &str, both: &Both) -> Option<Finding> {
          (nf_conntrack_tcp_timeout_established)"
     ));
     Some(Finding::new(name, severity, words).facts(facts).remedy(remedy))
+}
+
+/// Drops while the table had room whenever it was looked at.
+fn tracking_drops(end: &str, drops: u64, now: &Conntrack) -> Finding {
+    let words = format!(
+        "The {end}'s connection tracking dropped {drops} packets, although its table has room: they did not fit the state of their \
+         connection, or the table was full for a moment."
+    );
+    let remedy = Remedy::type_in(["dmesg | grep nf_conntrack", "conntrack -S"])
+        .note(format!("on the {end}'s node: the kernel's log says when the table was full"));
+    Finding::new("conntrack-drops", Severity::Warning, words)
+        .fact(format!("{} of {} entries", now.entries, now.most))
+        .remedy(remedy)
 }
 
 fn insert_failures(end: &str, both: &Both) -> Option<Finding> {
@@ -120,7 +133,10 @@ fn bgp(probe: &PortProbe) -> Option<Finding> {
         PortState::Filtered => (
             Severity::Fault,
             format!("The BGP port of {} does not answer: a firewall drops it, or the node is down.", address.ip()),
-            Remedy::type_in(["iptables -I INPUT -p tcp --dport 179 -j ACCEPT"])
+            Remedy::type_in([format!(
+                "{} -I INPUT -p tcp --dport 179 -j ACCEPT",
+                if address.is_ipv6() { "ip6tables" } else { "iptables" }
+            )])
                 .note("on that node, and on this one for the answers; then look at Calico's nodes (calicoctl node status)"),
         ),
         PortState::Refused => (

@@ -10,6 +10,9 @@ use crate::spec::Direction;
 
 /// Share of a link's speed from which the link is the limit: payload is less than what the link carries.
 const FULL: f64 = 0.9;
+/// Received packets that may be dropped without a warning: a switch sends a frame of spanning tree every 2 s, and one of
+/// LLDP every 30 s, and the kernel counts frames of protocols that nobody speaks as dropped.
+const FEW_DROPPED: u64 = 30;
 
 pub(super) fn judge(diagnosis: &Diagnosis) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -43,8 +46,10 @@ fn errors(end: &str, both: &Both) -> Option<Finding> {
     let more = |field: fn(&Link) -> Option<u64>| {
         field(before).zip(field(after)).map_or(0, |(before, after)| after.saturating_sub(before))
     };
+    let dropped = more(|link| link.received_dropped);
     let counts = [
-        ("received and dropped", more(|link| link.received_dropped)),
+        ("received and dropped", dropped),
+        ("missed by the device", more(|link| link.received_missed)),
         ("received with errors", more(|link| link.received_errors)),
         ("dropped before sending", more(|link| link.sent_dropped)),
         ("not sent because of errors", more(|link| link.sent_errors)),
@@ -58,13 +63,23 @@ fn errors(end: &str, both: &Both) -> Option<Finding> {
     if facts.is_empty() {
         return None;
     }
-    let words = format!("The {end}'s interface {} lost packets while the path was measured.", after.name);
+    let (severity, words) = if facts.len() == 1 && (1..=FEW_DROPPED).contains(&dropped) {
+        let words = format!(
+            "The {end}'s interface {} dropped a few received frames while the path was measured. They may be of protocols that \
+             nobody here speaks, such as LLDP and spanning tree.",
+            after.name
+        );
+        (Severity::Note, words)
+    } else {
+        let words = format!("The {end}'s interface {} lost packets while the path was measured.", after.name);
+        (Severity::Warning, words)
+    };
     let remedy = Remedy::type_in([
         format!("ip -s -s link show dev {}", shell_word(&after.name)),
         format!("ethtool -S {}", shell_word(&after.name)),
     ])
     .note(format!("on the {end}"));
-    Some(Finding::new("interface-drops", Severity::Warning, words).facts(facts).remedy(remedy))
+    Some(Finding::new("interface-drops", severity, words).facts(facts).remedy(remedy))
 }
 
 fn speeds(client: &HostView, server: &HostView) -> Option<Finding> {

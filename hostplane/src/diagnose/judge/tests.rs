@@ -49,10 +49,20 @@ fn nothing_seen_is_nothing_found() {
 #[test]
 fn a_table_of_connections_is_judged_by_its_drops_and_its_fill() {
     let table = |entries, drops| Some(Conntrack { entries, most: 1000, drops, ..Conntrack::default() });
+    let clash = |entries, count| {
+        let both = Some(count);
+        Some(Conntrack { entries, most: 1000, drops: both, insert_failures: both, ..Conntrack::default() })
+    };
+    let early =
+        |count| Some(Conntrack { entries: 10, most: 1000, early_drops: Some(count), ..Conntrack::default() });
     for (before, after, expected) in [
         (table(10, Some(5)), table(10, Some(5)), None),
         // Drops of earlier days are none of now.
-        (table(10, Some(5)), table(10, Some(6)), Some(("conntrack-full", Severity::Fault))),
+        (table(10, Some(5)), table(10, Some(6)), Some(("conntrack-drops", Severity::Warning))),
+        (table(10, Some(5)), table(850, Some(6)), Some(("conntrack-full", Severity::Fault))),
+        (early(1), early(2), Some(("conntrack-full", Severity::Fault))),
+        // The kernel counts a lost race in both.
+        (clash(10, 0), clash(10, 2), Some(("conntrack-insert-failed", Severity::Warning))),
         (table(990, None), table(10, None), Some(("conntrack-full", Severity::Fault))),
         (table(10, Some(0)), table(850, Some(0)), Some(("conntrack-filling", Severity::Warning))),
         (None, None, None),
@@ -109,7 +119,7 @@ fn links_are_compared_and_their_losses_counted() {
             mtu: Some(mtu),
             speed_mbps: Some(speed),
             duplex: Some(duplex.into()),
-            received_dropped: Some(dropped),
+            received_errors: Some(dropped),
             ..Link::default()
         }),
         softnet: Some(Softnet { dropped, squeezed: 0 }),
@@ -130,6 +140,43 @@ fn links_are_compared_and_their_losses_counted() {
             ("mtu-mismatch", warning)
         ]
     );
+}
+
+#[test]
+fn frames_that_nobody_wants_are_no_loss() {
+    let link = |dropped, missed| HostView {
+        link: Some(Link {
+            name: "eth0".into(),
+            received_dropped: Some(dropped),
+            received_missed: Some(missed),
+            ..Link::default()
+        }),
+        ..HostView::default()
+    };
+    for (dropped, missed, expected) in [
+        (0, 0, None),
+        (1, 0, Some(Severity::Note)),
+        (30, 0, Some(Severity::Note)),
+        (31, 0, Some(Severity::Warning)),
+        (1, 1, Some(Severity::Warning)),
+        (0, 1, Some(Severity::Warning)),
+    ] {
+        let mut diagnosis = empty();
+        diagnosis.client = Both { before: link(7, 7), after: Some(link(7 + dropped, 7 + missed)) };
+        let expected = expected.map(|severity| ("interface-drops", severity));
+        assert_eq!(found(&diagnosis), Vec::from_iter(expected), "{dropped} dropped, {missed} missed");
+    }
+}
+
+#[test]
+fn the_firewall_of_a_node_is_that_of_its_address() {
+    for (address, command) in [("10.0.0.3:179", "iptables "), ("[2001:db8::1]:179", "ip6tables ")] {
+        let mut diagnosis = empty();
+        let (address, state) = (address.parse().unwrap(), PortState::Filtered);
+        diagnosis.ports.push(PortProbe { address, state, reason: None, asked_for: true });
+        let found = firewall::judge(&diagnosis);
+        assert!(found[0].remedy.commands[0].starts_with(command), "{found:?}");
+    }
 }
 
 #[test]

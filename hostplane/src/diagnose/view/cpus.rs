@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use hugepage_check::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
 use linerate_observe::procfs::softirqs::{NET_RX, Softirqs};
 use linerate_observe::procfs::{self, Content};
 use serde::{Deserialize, Serialize};

@@ -69,7 +69,8 @@ pub(crate) struct Conntrack {
     pub(crate) entries: u64,
     /// Most entries.
     pub(crate) most: u64,
-    /// Packets dropped because no entry could be made; null where the kernel does not count.
+    /// Packets dropped: the table was full, another packet made the same entry (`insert_failures`), or one did not fit the
+    /// state of its connection; null where the kernel does not count.
     pub(crate) drops: Option<u64>,
     /// Entries given up before their time to make room.
     pub(crate) early_drops: Option<u64>,
@@ -117,7 +118,11 @@ pub(crate) struct Link {
     pub(crate) duplex: Option<String>,
     /// Times that the link went up or down.
     pub(crate) carrier_changes: Option<u64>,
+    /// The kernel counts frames here, too, whose protocol nobody speaks.
     pub(crate) received_dropped: Option<u64>,
+    /// Packets for which the device had no room.
+    #[serde(default)]
+    pub(crate) received_missed: Option<u64>,
     pub(crate) received_errors: Option<u64>,
     pub(crate) sent_dropped: Option<u64>,
     pub(crate) sent_errors: Option<u64>,
@@ -144,6 +149,7 @@ impl Link {
             duplex: line(dir.join("duplex")).filter(|duplex| physical && duplex != "unknown"),
             carrier_changes: number(dir.join("carrier_changes")),
             received_dropped: count("rx_dropped"),
+            received_missed: count("rx_missed_errors"),
             received_errors: count("rx_errors"),
             sent_dropped: count("tx_dropped"),
             sent_errors: count("tx_errors"),

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hugepage_check::cpu_set::CpuSet;
 use linerate_agent::cpu_time::TaskTime;
+use linerate_hardware::CpuSet;
 use linerate_http::tls::server::ServerTls;
 use linerate_measure::loops::counters::Block;
 use linerate_wire::counters::Counters;

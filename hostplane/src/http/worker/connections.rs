@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt;
 
 use super::super::tally::{Failure, NO_BACKEND};
-use super::super::transport::{Got, Transport};
+use super::super::transport::{End, Got, Transport};
 use super::requests::READS;
 use super::{Phase, Worker};
 use crate::streams::socket::{SocketError, towards};
@@ -85,6 +85,8 @@ pub(super) struct Slot<T> {
     pub(super) connect_ns: u64,
     /// The peer has closed its side.
     pub(super) hung_up: bool,
+    /// Why the kernel took no more of what was to be written.
+    pub(super) write_error: Option<Errno>,
     /// It has more to read, and waits for its turn.
     pub(super) again: bool,
     address: usize,
@@ -106,10 +108,31 @@ impl<T> Slot<T> {
             last_backend: NO_BACKEND,
             connect_ns: 0,
             hung_up: false,
+            write_error: None,
             again: false,
             address,
             failures: 0,
             was_connected: false,
+        }
+    }
+}
+
+impl<T: Transport> Slot<T> {
+    /// Nothing more can be written. What the peer said before is still to be read, and the end, too.
+    pub(super) fn broke_in_writing(&mut self, errno: Errno) {
+        self.hung_up = true;
+        // After a regular end of the peer's side that is no news.
+        self.write_error = Some(errno).filter(|errno| *errno != Errno::PIPE);
+    }
+
+    /// How the connection ended, given how reading ended: the kernel tells the error of a socket once, and after a
+    /// failed write reading ends like a connection that the peer has closed.
+    pub(super) fn end_of(&self, read: End) -> End {
+        match (read, self.write_error) {
+            // TLS has a close of its own, and it has come then.
+            (End::Closed, Some(errno)) if !T::SHAKES_HANDS => End::Broken(errno),
+            (End::Truncated, Some(errno)) => End::Broken(errno),
+            _ => read,
         }
     }
 }
@@ -158,6 +181,7 @@ impl<T: Transport> Worker<T> {
                 slot.socket = Some(socket);
                 slot.state = State::Connecting;
                 slot.hung_up = false;
+                slot.write_error = None;
                 slot.answered = 0;
                 if slot.asked.is_none() {
                     self.deadlines.set(at, now);

@@ -200,7 +200,7 @@ impl<T: Transport> Worker<T> {
     pub(super) fn link_ended(&mut self, at: usize, end: End) {
         let now = monotonic_ns();
         let Some(slot) = self.slots.get_mut(at) else { return };
-        let (kind, words) = match end {
+        let (kind, words) = match slot.end_of(end) {
             End::Closed | End::Truncated => {
                 let idle = self.h2.as_ref().is_some_and(|h2| h2.under_way(at).0.is_empty());
                 self.counts.closed_idle += u64::from(idle && slot.state == State::Idle);

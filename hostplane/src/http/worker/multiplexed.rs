@@ -359,9 +359,8 @@ impl<T: Transport> Worker<T> {
                 }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
-                Err(_) => {
-                    // What the peer said before it closed is still to be read, and its end, too.
-                    slot.hung_up = true;
+                Err(errno) => {
+                    slot.broke_in_writing(errno);
                     return self.receive_link(at);
                 }
             }

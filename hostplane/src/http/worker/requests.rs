@@ -103,9 +103,8 @@ impl<T: Transport> Worker<T> {
                 }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
-                // What the peer said before it closed is still to be read, and its end, too.
-                Err(_) => {
-                    slot.hung_up = true;
+                Err(errno) => {
+                    slot.broke_in_writing(errno);
                     self.receive(at);
                     return;
                 }
@@ -214,7 +213,7 @@ impl<T: Transport> Worker<T> {
         let now = monotonic_ns();
         let Some(slot) = self.slots.get_mut(at) else { return };
         slot.hung_up = true;
-        let (kind, words) = match end {
+        let (kind, words) = match slot.end_of(end) {
             End::Closed => match slot.reader.end() {
                 Ok(response) => return self.complete(at, response, now, true),
                 Err(_) => return self.fail(at, Kind::ClosedEarly, now),

@@ -1,6 +1,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 
+use linerate_http::request::{Parts, Request};
 use linerate_traffic::profile::StageRates;
 use rustix::event::epoll::Event;
 
@@ -57,6 +58,27 @@ fn what_comes_with_a_connection_is_read() {
     peer.write_all(REFUSAL).unwrap();
     look(&mut one);
     assert_eq!((one.counts.connected, one.counts.unsolicited), (1, 1), "{:?}", one.counts);
+}
+
+#[test]
+fn a_reset_that_breaks_a_write_is_no_end_of_a_response() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let spec = towards(listener.local_addr().unwrap());
+    let target = format!("http://{}/", spec.addresses[0]).parse().unwrap();
+    let body = vec![0; 8 << 20];
+    let parts = Parts { method: "POST", headers: &[], body: &body, keep_alive: true, user_agent: "linerate" };
+    let request = Request::new(&target, &parts).unwrap();
+    let mut one = worker(HttpSpec { request, requests: Some(1), ..spec });
+    begin(&mut one, monotonic_ns());
+    let (mut peer, _) = listener.accept().unwrap();
+    // Both sockets fill up.
+    look(&mut one);
+    assert_eq!((one.counts.busy, one.counts.written), (1, 1), "{:?}", one.counts);
+    // Its end is that of the connection, which ends with a reset: the peer has not read the request.
+    peer.write_all(b"HTTP/1.0 200 OK\r\n\r\npart").unwrap();
+    drop(peer);
+    one.write(0);
+    assert_eq!((one.counts.answered, one.counts.failed_reset), (0, 1), "{:?}", one.counts);
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod streams;
 use std::io;
 use std::net::SocketAddr;
 
-use hugepage_check::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
 use linerate_traffic::safety::{Ceilings, UnsafeStreams};
 use linerate_wire::streams::SpecError;
 

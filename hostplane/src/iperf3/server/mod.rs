@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hugepage_check::cpu_set::CpuSet;
+use linerate_hardware::CpuSet;
 use linerate_iperf3::cookie::{COOKIE_BYTES, Cookie};
 use linerate_iperf3::datagram::answer;
 use linerate_traffic::safety::Ceilings;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use linerate_search::methods::{
     BackToBackSpec, Criteria, LatencySpec, LossCurveSpec, LossVerification, Method, MethodSpec, RecoverySpec,
-    ServiceSpec, SoakSpec, TrialLoad,
+    ServiceRates, ServiceSpec, SoakSpec, TrialLoad,
 };
 use linerate_search::{Goal, PPB};
 use linerate_traffic::rate::Rate;
@@ -111,6 +111,7 @@ impl FollowUp {
                 MethodSpec::BackToBack(BackToBackSpec {
                     theoretical_pps,
                     is_measured: basis.link_pps().is_none(),
+                    is_mix: basis.search.profile.frame_sizes().single().is_none(),
                     throughput_pps,
                     min_burst: section.min.get(),
                     max_burst: section.max.map_or(longest, |max| max.get()),
@@ -147,6 +148,7 @@ impl FollowUp {
                         loss_ppb: section.loss.ppb(),
                         tolerance_ppb: section.tolerance.ppb(),
                     },
+                    rates: ServiceRates::EachPath,
                 })
             }
             Self::Soak(section) => {

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use linerate_search::Request;
-use linerate_search::methods::{Delays, LossSpan, MethodTrial, TrialLoad, TrialOutcome};
+use linerate_search::methods::{Delays, LossSpan, MethodTrial, PathRates, TrialLoad, TrialOutcome};
 use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::{Profile, Stage};
 use linerate_traffic::rate::Rate;
 use linerate_traffic::span::Span;
 
-use super::super::state::combine;
+use super::super::state::{combine, measurement};
 use super::super::{LimitsOf, SearchMode};
 use super::NS_PER_MS;
 use crate::strategy::PathOutcome;
@@ -72,12 +72,38 @@ pub fn outcome(
         lost,
         receiver_lost: all.receiver_lost.min(lost),
         unsent: all.unsent,
-        sending_ns: if sending_s > 0.0 { (sending_s * 1e9) as u64 } else { duration_ns },
+        sending_ns: sending_ns(sending_s, duration_ns),
         limit: all.limit,
         is_gapless: link_pps.filter(|_| is_burst).map(gapless),
         delays: delays(paths),
         losses: losses(paths),
+        paths: rates(limits, &request, &charged, duration_ns),
     }
+}
+
+/// Duration of sending; the intended one where it is not known.
+fn sending_ns(measured_s: f64, intended_ns: u64) -> u64 {
+    if measured_s > 0.0 { (measured_s * 1e9) as u64 } else { intended_ns }
+}
+
+/// Rates of each path by its own duration, put together.
+fn rates(limits: LimitsOf, request: &Request, paths: &[PathOutcome], duration_ns: u64) -> Option<PathRates> {
+    let of_path = |path: &PathOutcome| {
+        let measured = measurement(limits, request, path);
+        let alone = TrialOutcome {
+            sent: measured.sent,
+            lost: measured.lost,
+            receiver_lost: measured.receiver_lost,
+            sending_ns: sending_ns(path.duration_s, duration_ns),
+            ..TrialOutcome::default()
+        };
+        alone.rates()
+    };
+    paths.iter().map(of_path).reduce(|one, other| PathRates {
+        received_pps: one.received_pps.min(other.received_pps),
+        least_pps: one.least_pps.min(other.least_pps),
+        most_pps: one.most_pps.max(other.most_pps),
+    })
 }
 
 /// Benchmarks overload a path on purpose. Of such a loss, what a receiver can have missed is a small part that

@@ -162,6 +162,21 @@ fn every_benchmark_follows_the_search_in_order() {
 }
 
 #[test]
+fn bursts_of_a_mix_of_sizes_say_that_they_are_none_of_the_standard() {
+    let deviates = |sizes: &str| {
+        let spec = format!(
+            "{{traffic: {{frameSizes: [{sizes}]}}, search: {{{GOAL}, warmUp: 0s, load: {{max: 2mpps}}, then: [
+                {{backToBack: {{searches: 1, max: 10000}}}}]}}}}"
+        );
+        let model = Model::Buffer { name: String::new(), capacity_pps: 1_000_000.0, buffer_packets: 100.0 };
+        let (_, states) = run(&spec, &model, |_| false);
+        let Conclusion::BackToBack(found) = conclusion(&states[0], "backToBack") else { panic!() };
+        found.deviations.iter().any(|one| one.text.contains("these have several"))
+    };
+    assert!(deviates("imix") && !deviates("64"));
+}
+
+#[test]
 fn a_benchmark_that_fails_or_cannot_be_leaves_the_others() {
     let spec = format!(
         "{{traffic: {{frameSizes: [64]}}, safety: {{maxRate: 5mpps}}, search: {{{GOAL}, warmUp: 0s, load: {{max: 4mpps}}, then: [
@@ -288,6 +303,9 @@ fn paths_are_put_together() {
     let paths = [path(100, 90, 5), path(100, 100, 7), path(100, 99, 3)];
     let all = outcome(how, &steady, Some(1e6), &paths);
     assert_eq!((all.sent, all.lost, all.sending_ns, all.is_gapless), (300, 11, 2_000_000_000, None));
+    // Rates are those of one sender, as loads are.
+    let rates = all.paths.map(|paths| (paths.received_pps, paths.least_pps, paths.most_pps));
+    assert_eq!(rates, Some((45, 45, 50)));
     assert_eq!(all.delays.map(|delays| (delays.min, delays.mean, delays.max)), Some((3, 14, 63)));
     let losses = all.losses.unwrap();
     assert_eq!((losses.first_ns, losses.last_ns, losses.unplaced), (Some(3), Some(50), 2));

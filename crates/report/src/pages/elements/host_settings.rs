@@ -6,7 +6,7 @@ use linerate_results::host_setting::{
     CpuSoftirqs, HostSettingPeriod, HostSettingValue, IrqRates, SettingPoint, points,
 };
 
-use super::super::heat_map::{HeatMap, STEPS, Spot};
+use super::super::heat_map::{HeatMap, STEPS, Sides, Spot};
 use super::super::model::{Block, Column, Row, Section, Table};
 use super::super::number::{percent, short, things};
 use super::super::source::Source;
@@ -101,6 +101,7 @@ fn interrupts(point: &SettingPoint<'_>) -> Option<HeatMap> {
     Some(HeatMap {
         title: format!("Interrupts per second: {}, repeat {}", point.profile, point.repeat),
         summary: format!("{} on {}", things(irqs.len(), "interrupt"), things(cpus.len(), "CPU")),
+        sides: Sides::INTERRUPTS,
         rows: irqs.iter().map(name).collect(),
         columns: cpus.iter().map(|cpu| format!("CPU {cpu}")).collect(),
         cells,
@@ -204,6 +205,7 @@ mod tests {
         for part in [
             "# Host settings",
             "CPU 0: 25.0000 %, 300, -; CPU 1: 25.0000 %, 100, -",
+            "| interrupt  CPU | CPU 0 |",
             "41 eth0-TxRx-0",
             "| rps-on | 2026-01-01T00:00:00Z | net0 of rx0 | rx-0 rps_cpus | none | 0-1 |",
             "nothing is changed",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::model::{Block, Cell, Column, Row, Section, Table};
-use super::super::number::{percent, things};
+use super::super::number::{percent_of, things};
 use super::super::source::Source;
 use linerate_results::summary::TrialSummary;
 
@@ -62,12 +62,16 @@ fn delivered(trial: &TrialSummary) -> f64 {
 }
 
 fn loss(trial: &TrialSummary) -> Cell {
-    let share = trial.lost_packets as f64 / trial.sent_packets.max(1) as f64;
-    Cell { text: percent(share), heat: Some(1.0 - share), ..Cell::default() }
+    let text = percent_of(trial.lost_packets, trial.sent_packets);
+    let kept = 1.0 - trial.lost_packets as f64 / trial.sent_packets.max(1) as f64;
+    Cell { text, heat: (trial.sent_packets > 0).then_some(kept), ..Cell::default() }
 }
 
 /// Cell with the load, rounded down, so that only a complete load shows 100 %.
 fn load(trial: &TrialSummary) -> Cell {
+    if trial.intended_pps.is_none() && trial.sent_packets == 0 {
+        return "-".into();
+    }
     let share = delivered(trial);
     let percent = (share * 10_000.0 + 1e-6).floor() / 100.0;
     Cell { text: format!("{percent:.2}"), heat: Some(share.clamp(0.0, 1.0)), ..Cell::default() }

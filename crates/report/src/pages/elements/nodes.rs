@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::model::{Block, Cell, Column, Row, Section, Table};
-use super::super::number::{mpps, percent, things};
+use super::super::number::{mpps, percent_of, things};
 use super::super::source::Source;
 
 /// Most nodes in one table that fit on a page.
@@ -20,8 +20,10 @@ struct Path {
 }
 
 impl Path {
-    fn loss(&self) -> f64 {
-        self.lost as f64 / self.sent.max(1) as f64
+    fn loss(&self) -> Cell {
+        let kept = 1.0 - self.lost as f64 / self.sent.max(1) as f64;
+        let heat = (self.sent > 0).then_some(kept);
+        Cell { text: percent_of(self.lost, self.sent), heat, ..Cell::default() }
     }
 
     /// Received load of the trial with the highest.
@@ -52,15 +54,13 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     let most = paths.values().map(Path::received_pps).fold(0.0, f64::max).max(1.0);
     let text = "From the node of the row to the node of the column: loss of all trials, and the highest received load that a trial had, all pairs \
                 between the two together. A round trip counts for the way there.";
-    let loss =
-        |path: &Path| Cell { text: percent(path.loss()), heat: Some(1.0 - path.loss()), ..Cell::default() };
     let load = |path: &Path| Cell {
         text: mpps(path.received_pps()),
         heat: Some(path.received_pps() / most),
         ..Cell::default()
     };
     let mut blocks = vec![Block::Text(text.to_owned())];
-    blocks.extend(tables("Loss in %", &nodes, &paths, loss));
+    blocks.extend(tables("Loss in %", &nodes, &paths, Path::loss));
     blocks.extend(tables("Received load in Mpps", &nodes, &paths, load));
     Some(Section { id: "nodes", title: "From node to node", blocks })
 }

@@ -1,7 +1,7 @@
 //! The table of trials: every result of the experiment.
 
 use super::super::model::{Block, Cell, Column, Row, Section, Table, Tone};
-use super::super::number::{count, figure, heading, mpps, percent, things};
+use super::super::number::{count, figure, heading, mpps, percent, percent_of, things};
 use super::super::source::{Source, Trial, tone};
 use linerate_results::figures::table::FrameFigure;
 
@@ -74,7 +74,6 @@ fn row(source: &Source, trial: &Trial<'_>, has_repeats: bool, has_pairs: bool) -
         cells.push(figures.pair.clone().into());
     }
     let missed = figures.offered_missed_intended;
-    let loss = figures.lost_packets as f64 / figures.sent_packets.max(1) as f64;
     let lost = if figures.lost_packets > 0 { Tone::Bad } else { Tone::Neutral };
     let share = source.link_bps(&figures.pair).map_or("-".to_owned(), |link| {
         percent(figures.received_pps / figures.frame_size.line_rate_pps(link))
@@ -92,7 +91,7 @@ fn row(source: &Source, trial: &Trial<'_>, has_repeats: bool, has_pairs: bool) -
         share.into(),
         count(figures.sent_packets).into(),
         Cell::toned(count(figures.lost_packets), lost),
-        Cell::toned(percent(loss), lost),
+        Cell::toned(percent_of(figures.lost_packets, figures.sent_packets), lost),
     ]);
     cells.extend(DELAYS.iter().map(|(_, delay)| figure(delay, figures).into()));
     Row { key: figures.trial.clone(), cells }

@@ -22,7 +22,7 @@ pub(super) fn figure(map: &HeatMap) -> Markup {
                 @for (step, meaning) in &map.legend { li { i class={ "h" (step) } {} (meaning) } }
             }
             div role="img" aria-label={ (map.title) ": " (map.summary) } { (svg(map)) }
-            p.note { "Rows send, columns receive. " (map.summary) }
+            p.note { (map.sides.meaning) ". " (map.summary) }
             details open[map.columns.len() <= OPEN] {
                 summary { "Values" }
                 (values(map))
@@ -73,7 +73,7 @@ fn values(map: &HeatMap) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(map.title) {
             table.dense.values {
-                thead { tr { th scope="col" { "from" } @for name in &map.columns { th scope="col" { (name) } } } }
+                thead { tr { th scope="col" { (map.sides.rows) } @for name in &map.columns { th scope="col" { (name) } } } }
                 tbody {
                     @for (name, cells) in map.rows.iter().zip(&map.cells) {
                         tr {
@@ -94,7 +94,7 @@ fn values(map: &HeatMap) -> Markup {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::heat_map::tests::map;
+    use super::super::super::heat_map::{Sides, tests::map};
     use super::*;
 
     #[test]
@@ -106,5 +106,9 @@ mod tests {
         assert!(page.contains("class=\"m0\" d=\"M22 62h39v19h-39z\""), "{page}");
         assert!(page.contains("class=\"unknown\""), "{page}");
         assert!(page.contains("<td class=\"h0\">10</td>") && page.contains("<td>?</td>"), "{page}");
+        assert!(page.contains("Rows send, columns receive. ") && page.contains(">from</th>"), "{page}");
+        let page = figure(&HeatMap { sides: Sides::LOADS, ..map() }).into_string();
+        assert!(page.contains("Rows are loads, columns are CPUs. ") && page.contains(">load</th>"), "{page}");
+        assert!(!page.contains("Rows send") && !page.contains(">from</th>"), "{page}");
     }
 }

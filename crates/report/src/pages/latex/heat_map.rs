@@ -55,14 +55,15 @@ pub(super) fn map(out: &mut String, map: &HeatMap) {
     }
     let _ = writeln!(
         out,
-        "\\end{{tikzpicture}}\\par\nRows send, columns receive. {}\n\\end{{minipage}}\\par\\medskip",
+        "\\end{{tikzpicture}}\\par\n{}. {}\n\\end{{minipage}}\\par\\medskip",
+        map.sides.meaning,
         breakable(&map.summary)
     );
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::heat_map::tests::map as example;
+    use super::super::super::heat_map::{Sides, tests::map as example};
     use super::*;
 
     #[test]
@@ -73,5 +74,9 @@ mod tests {
         assert!(out.contains("\\fill[heat0] (0,2) rectangle (2,3);"), "{out}");
         assert!(out.contains("\\fill[black!12] (2,0) rectangle (3,1);"), "{out}");
         assert!(out.contains("\\node at (0.5,2.5) {10};"), "{out}");
+        assert!(out.contains("\nRows send, columns receive. "), "{out}");
+        let mut out = String::new();
+        map(&mut out, &HeatMap { sides: Sides::INTERRUPTS, ..example() });
+        assert!(out.contains("\nRows are interrupts, columns are CPUs. "), "{out}");
     }
 }

@@ -120,7 +120,7 @@ impl<'w> Sheet<'w> {
 
     fn map(&mut self, map: &HeatMap) -> Result<(), XlsxError> {
         let columns = map.columns.iter().map(|name| Column::numbers(name, name));
-        let columns = std::iter::once(Column::words("from", "from")).chain(columns).collect();
+        let columns = std::iter::once(Column::words("row", map.sides.rows)).chain(columns).collect();
         let rows = map.rows.iter().zip(&map.cells).map(|(name, cells)| {
             let texts = cells.iter().map(|cell| cell.as_ref().map_or("", |spot| spot.text.as_str()));
             Row {

@@ -314,8 +314,8 @@ impl Course<'_> {
             let section = &self.context.settings.drain;
             stop.drain = (!stop.sent_per_lcore.is_empty()).then(|| Drain {
                 expected_packets: stop.sent_per_lcore.iter().copied().fold(0, u64::saturating_add),
-                settle_ms: u32::try_from(section.settle.get().as_millis()).unwrap_or(u32::MAX),
-                limit_ms: u32::try_from(section.limit.get().as_millis()).unwrap_or(u32::MAX),
+                settle_ms: section.settle.millis_u32(),
+                limit_ms: section.limit.millis_u32(),
                 ..Drain::default()
             });
         }

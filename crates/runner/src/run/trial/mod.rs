@@ -15,7 +15,7 @@ use linerate_traffic::span::Span;
 use linerate_wire::message::{self, Acknowledge, Command, Start, Stop, TrialFailed};
 use linerate_wire::report::Part;
 use linerate_wire::state::AgentState;
-use linerate_wire::trial::{Drain, FrameWork, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec, Work};
+use linerate_wire::trial::{Drain, FrameWork, ReceiveSpec, RoleSpec, TransmitSpec, TrialSpec, Work, gap_ns};
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep};
 
@@ -455,13 +455,6 @@ fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// Mean interval between bursts of `burst` packets, in nanoseconds, when `packets` were sent within `time`.
-/// At most `time`.
-fn gap_ns(time: Duration, packets: u64, burst: u32) -> u64 {
-    let gap = time.as_nanos() * u128::from(burst) / u128::from(packets.max(1));
-    u64::try_from(gap.min(time.as_nanos())).unwrap_or(u64::MAX)
-}
-
 /// Time limit for a transmitter: until its end if it has a duration, otherwise between two samples with
 /// progress.
 fn time_limit(limit: &Limit, sample_interval: Duration) -> Duration {
@@ -472,16 +465,6 @@ fn time_limit(limit: &Limit, sample_interval: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn gaps_are_between_bursts() {
-        let second = Duration::from_secs(1);
-        for (packets, burst, millis) in
-            [(1000, 1, 1), (1000, 100, 100), (1, 1, 1000), (1, 64, 1000), (0, 1, 1000)]
-        {
-            assert_eq!(gap_ns(second, packets, burst), millis * 1_000_000, "{packets} {burst}");
-        }
-    }
 
     #[test]
     fn the_time_limit_follows_from_the_trials_limit() {

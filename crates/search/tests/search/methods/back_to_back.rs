@@ -42,6 +42,7 @@ fn burst_spec() -> BackToBackSpec {
     BackToBackSpec {
         theoretical_pps: LINK_PPS,
         is_measured: false,
+        is_mix: false,
         throughput_pps: 12_000_000,
         min_burst: 1,
         max_burst: (30.0 * LINK_PPS) as u64 + 1,
@@ -128,6 +129,13 @@ fn searches_that_differ_have_a_spread() {
     assert_eq!(found.sd_frames, Some(100.0));
     assert_eq!(found.searches.iter().map(|search| search.bursts).collect::<Vec<_>>(), trials_of);
     assert_eq!(found.deviations.len(), 3, "searches, longest burst, verification: {:?}", found.deviations);
+}
+
+#[test]
+fn a_mix_of_sizes_is_no_burst_of_the_standard() {
+    let mix = BackToBack::new(BackToBackSpec { is_mix: true, ..burst_spec() }).unwrap();
+    let [deviation] = &mix.conclusion().deviations[..] else { panic!() };
+    assert!(deviation.text.starts_with("all frames of a burst have one size"), "{deviation:?}");
 }
 
 #[test]

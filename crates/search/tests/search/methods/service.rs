@@ -2,8 +2,8 @@
 
 use linerate_search::PPB;
 use linerate_search::methods::{
-    Conclusion, Criteria, Criterion, Delays, Method, ServiceConclusion, ServiceSpec, ServiceTest, StepKind,
-    StepVerdict, TrialLoad, TrialOutcome,
+    Conclusion, Criteria, Criterion, Delays, Method, PathRates, ServiceConclusion, ServiceRates, ServiceSpec,
+    ServiceTest, StepKind, StepVerdict, TrialLoad, TrialOutcome,
 };
 use linerate_search::model::Model;
 
@@ -23,6 +23,7 @@ fn service_spec() -> ServiceSpec {
             loss_ppb: 1_000_000,
             tolerance_ppb: PPB / 100,
         },
+        rates: ServiceRates::EachPath,
     }
 }
 
@@ -104,4 +105,50 @@ fn what_is_not_known_is_neither_passed_nor_failed() {
     assert_eq!(judged(TrialOutcome { unsent: 5, ..clean }), StepVerdict::Unknown);
     assert_eq!(judged(TrialOutcome { lost: 50, delays: None, ..clean }), StepVerdict::Fail);
     assert_eq!(judged(TrialOutcome { sent: 0, ..clean }), StepVerdict::Unknown);
+}
+
+/// The verdicts of committed, excess and policing step, where all trials have this outcome.
+fn verdicts(rates: ServiceRates, outcome: TrialOutcome) -> (Vec<StepVerdict>, u64) {
+    let spec = ServiceSpec { steps_ppb: vec![PPB], performance_ns: 0, rates, ..service_spec() };
+    let (method, _) = run_with(Method::Service(ServiceTest::new(spec).unwrap()), |_| outcome);
+    let Conclusion::Service(found) = method.conclusion() else { panic!() };
+    (found.steps.iter().map(|step| step.verdict).collect(), found.steps[0].received_pps)
+}
+
+#[test]
+fn rates_are_those_of_each_path_and_no_sum() {
+    use StepVerdict::{Fail, Pass};
+    let good = Delays { min: 1, mean: 2, p50: 2, p90: 2, p99: 2, p999: 3, max: 4 };
+    // Two paths of 1.4 million packets a second together, and what they are apart.
+    let two = |least_pps, most_pps| TrialOutcome {
+        sent: 2_800_000,
+        sending_ns: S,
+        delays: Some(good),
+        paths: Some(PathRates { received_pps: least_pps, least_pps, most_pps }),
+        ..TrialOutcome::default()
+    };
+    let even = two(1_400_000, 1_400_000);
+    assert_eq!(verdicts(ServiceRates::EachPath, even), (vec![Pass, Pass, Pass], 1_400_000));
+    // Earlier versions took the sum, and their results are judged as they were.
+    assert_eq!(verdicts(ServiceRates::Sum, even), (vec![Pass, Pass, Fail], 2_800_000));
+    let uneven = two(900_000, 1_900_000);
+    assert_eq!(verdicts(ServiceRates::EachPath, uneven), (vec![Pass, Fail, Fail], 900_000));
+    let earlier = serde_json::json!({
+        "cir_pps": 1, "eir_pps": 0, "steps_ppb": [PPB], "policing": false, "step_ns": S, "performance_ns": 0,
+        "criteria": {"delayNs": null, "variationNs": null, "lossPpb": 0, "tolerancePpb": 0}
+    });
+    assert_eq!(serde_json::from_value::<ServiceSpec>(earlier).unwrap().rates, ServiceRates::Sum);
+}
+
+#[test]
+fn what_was_not_sent_is_not_due() {
+    use StepVerdict::{Fail, Unknown};
+    // The generator manages 700,000 packets a second, and the path loses none.
+    let short = TrialOutcome { sent: 700_000, unsent: 700_000, sending_ns: S, ..TrialOutcome::default() };
+    assert_eq!(verdicts(ServiceRates::EachPath, short).0, [Unknown, Unknown, Unknown]);
+    let silent = TrialOutcome { sent: 0, ..short };
+    assert_eq!(verdicts(ServiceRates::EachPath, silent).0, [Unknown, Unknown, Unknown]);
+    // What is more than may pass is too much, whatever was not sent.
+    let much = TrialOutcome { sent: 1_450_000, ..short };
+    assert_eq!(verdicts(ServiceRates::EachPath, much).0, [Unknown, Unknown, Fail]);
 }

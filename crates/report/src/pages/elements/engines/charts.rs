@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use linerate_results::engines::EngineRow;
 
 use super::super::super::chart::{Axis, Chart, Mark, Series};
-use super::super::super::heat_map::{HeatMap, STEPS, Spot};
+use super::super::super::heat_map::{HeatMap, STEPS, Sides, Spot};
 use super::super::super::number::{short, things};
 
 /// Ratio of the largest to the smallest load above which their axis is logarithmic.
@@ -129,6 +129,7 @@ fn map(of: &str, rows: &[&EngineRow<'_>]) -> Option<HeatMap> {
     Some(HeatMap {
         title: format!("Use of each CPU in %: {of}"),
         summary: format!("{} over {}", things(cpus.len(), "CPU"), things(known.len(), "load")),
+        sides: Sides::LOADS,
         rows: known
             .iter()
             .map(|(row, _)| format!("{} Mpps", short(row.intended_pps.unwrap_or(0.0) / 1e6)))

@@ -134,7 +134,7 @@ fn correlated(rows: &[EngineRow<'_>]) -> Option<Table> {
         Column::numbers("spearman", "Spearman (95 %)"),
     ];
     let caption = format!(
-        "Correlations over trials that differ in their load alone, of at least {FEWEST_TRIALS} loads"
+        "Correlations over trials that differ in their load alone, of at least {FEWEST_TRIALS} loads; intervals are those of as many points as loads"
     );
     (!rows.is_empty()).then_some(Table { caption, columns, rows })
 }

@@ -102,7 +102,7 @@ pub(super) fn path(search: &SearchSummary, one: &GoalSummary, trials: &[Searched
         ("lower bound", Mark::Points, lower),
         ("upper bound", Mark::Points, upper),
         ("not decided", Mark::Points, open),
-        ("not offered, repeated", Mark::Hollow, repeated),
+        ("no evidence, repeated", Mark::Hollow, repeated),
         ("highest lower bound", Mark::Line, steps(low_line)),
         ("lowest upper bound", Mark::Line, steps(high_line)),
     ];

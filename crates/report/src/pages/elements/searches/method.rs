@@ -85,8 +85,11 @@ fn facts(source: &Source, all: &[Repeats<'_>], names: &[String]) -> Vec<Fact> {
         ),
         Fact::new(
             "repeated trials",
-            "a load that the tester did not offer, although it offered as much in another trial, is tried again, at most four times in a row; one of which it \
-             offered at least 98 % in at most 10 s, at most twice; such a trial is no evidence",
+            "a trial that shows a limit of the tester alone is no evidence, and its load is tried again: a load that was not offered, although as much was in \
+             another trial; and, in trials of at most 10 s, a loss above that of the strictest goal which the tester explains as a whole, although it received \
+             as much in another trial without any of its own. That is done at most four times in a row, or twice where no other trial shows that the tester \
+             can, but at least 98 % were offered or received in at most 10 s; in a whole search at most 8 times, and once more for every two trials that \
+             are evidence",
         ),
         Fact::new("forwarding ratio", "1 less the loss ratio; further copies of a packet do not count, reordered packets count as received"),
         Fact::new("effective duration of a trial", "the intended duration; time for preparing and draining is not part of it"),

@@ -3,7 +3,7 @@
 use linerate_results::summary::{PathLoss, SearchSummary};
 
 use super::super::super::model::{Block, Cell, Column, Row, Table, Tone};
-use super::super::super::number::{percent, things};
+use super::super::super::number::{percent_of, things};
 use crate::search::{is_silent, label};
 
 pub(super) fn blocks(search: &SearchSummary) -> Vec<Block> {
@@ -50,6 +50,7 @@ fn loss(path: &PathLoss) -> Cell {
     if is_silent(path) {
         return Cell::toned("100, nothing arrived", Tone::Bad);
     }
-    let share = path.lost_packets as f64 / path.sent_packets.max(1) as f64;
-    Cell { text: percent(share), heat: Some(1.0 - share), ..Cell::default() }
+    let kept = 1.0 - path.lost_packets as f64 / path.sent_packets.max(1) as f64;
+    let heat = (path.sent_packets > 0).then_some(kept);
+    Cell { text: percent_of(path.lost_packets, path.sent_packets), heat, ..Cell::default() }
 }

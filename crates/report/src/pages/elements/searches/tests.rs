@@ -349,3 +349,30 @@ fn benchmarks_behind_a_search_have_results_tables_and_deviations() {
         assert!(format == ReportFormat::Xlsx || has("system recovery"), "{format:?}");
     }
 }
+
+#[test]
+fn trials_that_are_no_evidence_say_why() {
+    let shown = |spoil: fn(&mut linerate_results::summary::TrialSummary)| {
+        let mut case = searched(&[SearchCase::of(cliff(1e6))]);
+        let trial = case.summary.trials.iter_mut().rfind(|trial| trial.lost_packets == 0).unwrap();
+        let ordinal = trial.search.unwrap().ordinal.to_string();
+        spoil(trial);
+        let section = section_of(case);
+        let table = tables(&section.blocks, "Trials of the search")[0];
+        let row = table.rows.iter().find(|row| row.cells[0].text == ordinal).unwrap();
+        let chart = charts(&section.blocks, "Search for NDR")[0];
+        assert_eq!(series(chart, "no evidence, repeated").points.len(), 1);
+        cell(table, row, "ndr").to_owned()
+    };
+    let of_receiver = shown(|trial| {
+        (trial.lost_packets, trial.received_packets) = (5, trial.received_packets - 5);
+        trial.verdict.kind = linerate_results::verdict::VerdictKind::ReceiverLimited;
+    });
+    assert_eq!(of_receiver, "no evidence: lost by the tester, or too late to tell, repeated");
+    let of_generator = shown(|trial| {
+        (trial.sent_packets, trial.received_packets) =
+            (trial.sent_packets - 100, trial.received_packets - 100);
+        trial.offered_missed_intended = true;
+    });
+    assert_eq!(of_generator, "no evidence: not offered, repeated");
+}

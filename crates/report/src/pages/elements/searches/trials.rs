@@ -8,7 +8,7 @@ use linerate_search::Goal;
 use linerate_search::classify::{LoadClass, classify};
 
 use super::super::super::model::{Block, Cell, Column, Row, Table, Tone};
-use super::super::super::number::{count, percent, short};
+use super::super::super::number::{count, percent_of, short};
 use crate::search::label;
 
 pub(super) fn blocks(search: &SearchSummary, trials: &[SearchedTrial<'_>]) -> Vec<Block> {
@@ -41,7 +41,7 @@ pub(super) fn blocks(search: &SearchSummary, trials: &[SearchedTrial<'_>]) -> Ve
             short(measured.duration_ns as f64 / 1e9).into(),
             count(measured.sent).into(),
             Cell::toned(count(measured.lost), lost),
-            Cell::toned(percent(measured.path_loss().ratio()), lost),
+            Cell::toned(percent_of(measured.path_loss().lost, measured.sent), lost),
             Cell::toned(count(measured.unsent), short_of_load),
             measured.limit.map_or("-", |limit| limit.name()).into(),
         ];
@@ -50,7 +50,12 @@ pub(super) fn blocks(search: &SearchSummary, trials: &[SearchedTrial<'_>]) -> Ve
                 return "-".into();
             }
             if !is_evidence {
-                return "no evidence: not offered, repeated".into();
+                let why = if measured.unsent > 0 {
+                    "not offered"
+                } else {
+                    "lost by the tester, or too late to tell"
+                };
+                return format!("no evidence: {why}, repeated").into();
             }
             let goal = Goal::from(&one.goal);
             let loss = if measured.is_high_loss(goal.loss_ppb) { "high loss" } else { "low loss" };

@@ -6,7 +6,7 @@ use linerate_results::streams::{
     CONNECTION_FIGURES, ConnectionSummary, Figure, Spread, StreamsTrialSummary, StreamsUnit,
 };
 
-use super::super::super::heat_map::{HeatMap, STEPS, Spot};
+use super::super::super::heat_map::{HeatMap, STEPS, Sides, Spot};
 use super::super::super::model::Block;
 use super::super::super::number::count;
 use crate::streams::StreamsDetail;
@@ -82,6 +82,7 @@ fn map(
     HeatMap {
         title: format!("{}{over}", capitalised(&heading(figure))),
         summary: summary(figure, &known, unknown),
+        sides: Sides::CONNECTIONS,
         rows: rows.into_iter().cloned().collect(),
         columns: columns.into_iter().cloned().collect(),
         cells: cells.collect(),
