@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::outcome::{Shared, Tally};
-use super::result::{ExchangeResult, Times, account, time_lines};
+use super::result::{ExchangeResult, Times, account, time_lines, why_line};
 use super::run::{Trial, begin};
 use super::{ExchangeKind, ExchangeSpec, LEAST_DATAGRAM};
 use crate::client::{ClientError, Request};
@@ -146,6 +146,7 @@ pub(crate) fn describe(probe: &ProbeResult) -> String {
         lines.push(format!("  {phase}: {}", account(requests, responses, lost, unknown)));
         lines.extend(time_lines(&result.times).into_iter().map(|line| format!("  {line}")));
     }
+    lines.extend(why_line(&probe.loaded.times));
     lines.extend(probe.failures.iter().map(|failure| format!("warning: probe: {failure}")));
     lines.join("\n")
 }

@@ -103,7 +103,7 @@ impl Times {
             ),
             Some(_) => (
                 "corrected",
-                "it includes the time for which requests that were due could not leave, because earlier ones took long",
+                "they include the time for which a request that was due could not leave, because earlier ones took long",
             ),
         };
         let due = tally.requests + forgone;
@@ -258,6 +258,7 @@ pub(crate) fn describe(result: &ExchangeResult) -> String {
         ));
     }
     lines.extend(time_lines(&result.times));
+    lines.extend(why_line(&result.times));
     if let Some(slip) = result.largest_slip_ns {
         lines.push(format!("  schedule    requests left at most {} late", time(slip as f64)));
     }
@@ -276,6 +277,11 @@ pub(crate) fn describe(result: &ExchangeResult) -> String {
 pub(super) fn account(requests: u64, responses: u64, lost: u64, unknown: u64) -> String {
     let unknown = if unknown > 0 { format!(" + {unknown} unknown") } else { String::new() };
     format!("{requests} requests = {responses} responses + {lost} lost{unknown}")
+}
+
+/// Why one of two times is the one to believe.
+pub(super) fn why_line(times: &Times) -> Option<String> {
+    times.corrected_ns.is_some().then(|| format!("  {} times: {}", times.believe, times.why))
 }
 
 /// The times, a line each.
@@ -302,9 +308,6 @@ pub(super) fn time_lines(times: &Times) -> Vec<String> {
             Some(format!("  {name:<16}{}{mark}", figures(summary.as_ref()?)))
         })
         .collect();
-    if at_rate {
-        lines.push(format!("  {} times: {}", times.believe, times.why));
-    }
     if let Some(known) = times.known_up_to_percent.filter(|_| times.left_out > 0) {
         lines.push(format!(
             "  {} requests have no time (lost, unknown or not sent): what users waited above the {known:.4}th percentile is not known",
