@@ -258,7 +258,7 @@ mod tests {
 
     fn counted(names: &[&str], values: &[u64]) -> Queues {
         Queues {
-            origin: Origin::Driver,
+            origin: QueueOrigin::Driver,
             queues: Vec::new(),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             values: values.to_vec(),
