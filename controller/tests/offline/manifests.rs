@@ -54,7 +54,7 @@ fn pods(experiment: &Experiment) -> [Pod; 2] {
         let agent = agents[index].clone();
         let node = (agent.role == Role::Tx && experiment.kubernetes().networks.is_empty())
             .then(|| "node1".to_owned());
-        run.pod(&PodPlan { group: 0, agent, node, in_host_network: false, diagnoses: false })
+        run.pod(&PodPlan { group: 0, agent, node, in_host_network: false })
     })
 }
 

@@ -71,8 +71,6 @@ pub struct PodPlan {
     pub node: Option<String>,
     /// True when it is in its node's own network, and not in that of pods.
     pub in_host_network: bool,
-    /// True when it is an end of a diagnosis, which takes the IP version that the cluster has.
-    pub diagnoses: bool,
 }
 
 impl PodPlan {
