@@ -12,7 +12,7 @@ use linerate_wire::trial::Role;
 const ID: &str = "1f3c09aa";
 
 /// (name, spec, added capabilities, whether a directory of the node is mounted)
-const CASES: [(&str, &str, &[&str], bool); 5] = [
+const CASES: [(&str, &str, &[&str], bool); 6] = [
     (
         "device",
         "kubernetes: {cpu: 4, memory: 8Gi, networks: [lab/sriov-a], resources: {intel.com/dpdk: 2}}\n  agents: {workers: {tx: 3}}",
@@ -37,6 +37,13 @@ const CASES: [(&str, &str, &[&str], bool); 5] = [
         "kubernetes: {output: {persistentVolumeClaim: {class: fast, size: 20Gi}}, capabilities: [SYS_RAWIO]}",
         &["IPC_LOCK", "SYS_NICE", "SYS_RAWIO"],
         false,
+    ),
+    (
+        "scheduling",
+        "kubernetes: {cpu: 1, hugepages: {count: 0}, link: {kind: memif}, schedulerName: bin-packer, imagePullSecrets: [{name: registry}], tolerations: \
+         [{key: pool, value: net, effect: NoSchedule}, {key: node.kubernetes.io/unschedulable, operator: Exists}]}",
+        &[],
+        true,
     ),
 ];
 

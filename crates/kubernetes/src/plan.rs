@@ -137,7 +137,7 @@ impl KubernetesPlan {
         }
         observe::networks(&client, &namespace, &settings.networks).await?;
         let wanted = wanted(experiment);
-        let (nodes, mut notes) = observe::nodes(&client, &namespace, &gone).await?;
+        let (nodes, mut notes) = observe::nodes(&client, &namespace, &gone, &settings.tolerations).await?;
         // Pods that share a directory of a node must run on that node.
         let rule =
             if settings.link.kind == LinkKind::Memif { PlacementRule::SameNode } else { settings.placement };

@@ -16,7 +16,7 @@ use linerate_wire::trial::Role;
 
 use super::{
     AGENT, AGENT_PORT, EXIT_WHEN_ORPHANED, GRACE_SECONDS, HOSTNAME, PROGRAMS, PodPlan, Run, SECRETS, names,
-    on_node, relative_to, resources,
+    on_node, relative_to, resources, scheduling,
 };
 
 /// User and group of the agent: nobody's.
@@ -60,7 +60,7 @@ pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
         topology_spread_constraints: plan.node.is_none().then(|| spread(run)).flatten(),
         ..pod_spec(container, plan.name())
     };
-    Pod { metadata, spec: Some(spec), ..Pod::default() }
+    Pod { metadata, spec: Some(scheduling::told(settings, spec)), ..Pod::default() }
 }
 
 /// What the containers of all agents without privileges have in common.
