@@ -90,7 +90,7 @@ fn findings(trials: &[StreamsTrialSummary], trial: &StreamsTrialSummary) -> Vec<
     };
     let kind = trial.verdict.kind;
     let mut findings = vec![finding(limit_tone(kind), &kind.to_string(), answer(trial))];
-    let silent = trial.connections - trial.connections_alive;
+    let silent = trial.connections.saturating_sub(trial.connections_alive);
     if silent > 0 {
         let named = trial.silent_connections.join(", ");
         let more = (silent as usize).saturating_sub(trial.silent_connections.len());
