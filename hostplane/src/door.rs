@@ -7,20 +7,18 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use linerate_wire::streams::StreamKey;
-use rustix::io::Errno;
-use rustix::net::sockopt as options;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::{SocketType, bind, listen};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::streams::header::{HEADER_BYTES, Header};
-use crate::streams::socket::{SocketError, canonical, datagrams_from};
+use crate::streams::socket::{SocketError, canonical, datagrams_from, unbound};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -32,13 +30,6 @@ pub(crate) struct ListenError {
     address: SocketAddr,
     error: io::Error,
     remedy: &'static str,
-}
-
-impl ListenError {
-    /// True when the kernel does not know the address's version of IP.
-    fn lacks_family(&self) -> bool {
-        self.error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
-    }
 }
 
 /// A stream that has arrived.
@@ -162,15 +153,6 @@ impl Awaited {
 /// A listener for connections and a socket for datagrams on one address and port; port 0 takes a free one. All addresses (`[::]`) are
 /// those of IPv4 where the kernel has no IPv6.
 pub(crate) fn open(address: SocketAddr) -> Result<(TcpListener, UdpSocket), ListenError> {
-    match open_at(address) {
-        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.lacks_family() => {
-            open_at((Ipv4Addr::UNSPECIFIED, address.port()).into())
-        }
-        opened => opened,
-    }
-}
-
-fn open_at(address: SocketAddr) -> Result<(TcpListener, UdpSocket), ListenError> {
     let failed = |error: io::Error| {
         let remedy = match error.kind() {
             io::ErrorKind::AddrInUse => "another program listens there; end it, or choose another port",
@@ -180,15 +162,8 @@ fn open_at(address: SocketAddr) -> Result<(TcpListener, UdpSocket), ListenError>
         };
         ListenError { address, error, remedy }
     };
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let bound = |kind: SocketType, address: SocketAddr| -> io::Result<OwnedFd> {
-        let fd = socket_with(family, kind, flags, None)?;
-        options::set_socket_reuseaddr(&fd, true)?;
-        // At `[::]` IPv4 is accepted as well, whatever the host's default is.
-        if address.ip() == Ipv6Addr::UNSPECIFIED {
-            options::set_ipv6_v6only(&fd, false)?;
-        }
+        let (fd, address) = unbound(address, kind)?;
         bind(&fd, &address)?;
         Ok(fd)
     };

@@ -12,7 +12,7 @@ const MOST_NAMED: usize = 8;
 /// Every metric compared, then the conclusion.
 pub(super) fn comparison(comparison: &Comparison, width: Option<usize>) -> String {
     let (a, b) = (&comparison.a.id, &comparison.b.id);
-    let interval = format!("change ({} %)", 100.0 * comparison.confidence);
+    let interval = format!("change ({} %)", percent(comparison.confidence));
     let columns = ["profile", "pair", "metric", "repeats", a, b, &interval, "verdict"];
     let mut table = Grid::new(&columns, 3..7).names(&[0]).expendable(&[3, 1]);
     for one in &comparison.compared {
@@ -51,7 +51,7 @@ fn repeatability(comparison: &Comparison) -> String {
     if all == 0 {
         return String::new();
     }
-    let percent = 100.0 * comparison.confidence;
+    let percent = percent(comparison.confidence);
     let mut text = format!(
         "repeatability: for {} of {}, the {percent} % interval of each side contains the other's mean\n",
         agree.len(),
@@ -167,7 +167,23 @@ fn closing_line(comparison: &Comparison) -> String {
         of(Outcome::Better),
         of(Outcome::Same),
         of(Outcome::CannotTell),
-        // Rounded, because 1 − 0.95 is not exactly 0.05 in floating point.
-        (1e6 * (1.0 - comparison.confidence)).round() / 1e4,
+        percent(1.0 - comparison.confidence),
     )
+}
+
+/// A share in percent, rounded, because neither 1 − 0.95 nor 100 · 0.55 is exact in floating point.
+fn percent(share: f64) -> f64 {
+    (1e10 * share).round() / 1e8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_percentages_as_they_were_given() {
+        for (share, text) in [(0.55, "55"), (0.95, "95"), (1.0 - 0.95, "5"), (0.999_99, "99.999")] {
+            assert_eq!(percent(share).to_string(), text);
+        }
+    }
 }

@@ -78,8 +78,9 @@ pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
     if first.is_some() {
         text.push_str(&format!("{}\n", table.render(width)));
     }
+    let has_repeats = summary.matrix_trials().any(|trial| trial.repeat > 1);
     for trial in summary.matrix_trials() {
-        text.push_str(&remarks(summary, trial));
+        text.push_str(&remarks(trial, has_repeats));
     }
     let in_searches: HashSet<(&str, u32)> = summary
         .trials
@@ -100,12 +101,15 @@ pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
 }
 
 /// What a reader must know of a trial: both loads when it missed its own, and the evidence when it missed its load or lost packets.
-fn remarks(summary: &Summary, trial: &TrialSummary) -> String {
-    let name = format!("{} {}", name(summary, trial), trial.pair);
-    let mut text = missed_load(trial).map_or(String::new(), |missed| format!("{MISSED}{name}: {missed}\n"));
-    if !text.is_empty() || trial.lost_packets > 0 {
-        text.push_str(&format!("{name}: {}: {}\n", trial.verdict.kind, trial.verdict.evidence));
+fn remarks(trial: &TrialSummary, has_repeats: bool) -> String {
+    let missed = missed_load(trial);
+    if missed.is_none() && trial.lost_packets == 0 {
+        return String::new();
     }
+    let repeat = if has_repeats { format!(" repeat {}", trial.repeat) } else { String::new() };
+    let name = format!("{}{repeat} {}", trial.profile, trial.pair);
+    let mut text = missed.map_or(String::new(), |missed| format!("{MISSED}{name}: {missed}\n"));
+    text.push_str(&format!("{name}: {}: {}\n", trial.verdict.kind, trial.verdict.evidence));
     text
 }
 
@@ -128,15 +132,6 @@ fn together(all: &Aggregate) -> String {
         all.lost_packets,
         all.sent_packets,
     )
-}
-
-/// The trial's name: its profile, and the repeat if there are several.
-fn name(summary: &Summary, trial: &TrialSummary) -> String {
-    if summary.matrix_trials().any(|other| other.repeat > 1) {
-        format!("{} repeat {}", trial.profile, trial.repeat)
-    } else {
-        trial.profile.clone()
-    }
 }
 
 pub(super) fn closing_line(summary: &Summary) -> String {

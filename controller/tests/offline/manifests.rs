@@ -12,7 +12,7 @@ use linerate_wire::trial::Role;
 const ID: &str = "1f3c09aa";
 
 /// (name, spec, added capabilities, whether a directory of the node is mounted)
-const CASES: [(&str, &str, &[&str], bool); 5] = [
+const CASES: [(&str, &str, &[&str], bool); 6] = [
     (
         "device",
         "kubernetes: {cpu: 4, memory: 8Gi, networks: [lab/sriov-a], resources: {intel.com/dpdk: 2}}\n  agents: {workers: {tx: 3}}",
@@ -38,6 +38,13 @@ const CASES: [(&str, &str, &[&str], bool); 5] = [
         &["IPC_LOCK", "SYS_NICE", "SYS_RAWIO"],
         false,
     ),
+    (
+        "scheduling",
+        "kubernetes: {cpu: 1, hugepages: {count: 0}, link: {kind: memif}, schedulerName: bin-packer, imagePullSecrets: [{name: registry}], tolerations: \
+         [{key: pool, value: net, effect: NoSchedule}, {key: node.kubernetes.io/unschedulable, operator: Exists}]}",
+        &[],
+        true,
+    ),
 ];
 
 fn experiment(spec: &str) -> Experiment {
@@ -54,7 +61,7 @@ fn pods(experiment: &Experiment) -> [Pod; 2] {
         let agent = agents[index].clone();
         let node = (agent.role == Role::Tx && experiment.kubernetes().networks.is_empty())
             .then(|| "node1".to_owned());
-        run.pod(&PodPlan { group: 0, agent, node, in_host_network: false, diagnoses: false })
+        run.pod(&PodPlan { group: 0, agent, node, in_host_network: false })
     })
 }
 

@@ -65,6 +65,7 @@ impl Experiment {
         }
         let (pods, usual) = (&mut document.spec.kubernetes, KubernetesSection::default());
         (pods.ready_timeout, pods.keep, pods.node_view) = (usual.ready_timeout, usual.keep, usual.node_view);
+        pods.image_pull_secrets = usual.image_pull_secrets;
         document
     }
 }
@@ -183,7 +184,7 @@ mod tests {
             ("", "trial: {retries: 7}"),
             ("", "safety: {maxRate: 100gbps, maxDuration: 1h, allow: [192.168.2.0/24]}"),
             ("", "kubernetes: {keep: true, readyTimeout: 3s}"),
-            ("", "kubernetes: {nodeView: true}"),
+            ("", "kubernetes: {nodeView: true, imagePullSecrets: [{name: registry}]}"),
             ("", "pairs: 1, traffic: {frameSizes: [64]}"),
         ] {
             assert_eq!(determinants(metadata, spec), plain, "{metadata} {spec}");

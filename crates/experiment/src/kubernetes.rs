@@ -1,5 +1,7 @@
 //! Settings of the Kubernetes platform: resources of pods, their placement, and the network of a pair.
 
+mod scheduling;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -12,6 +14,8 @@ use super::name::Name;
 use super::quantity::{Bytes, Cpus};
 use super::ranged::{Ranged, SpanIn};
 use crate::Wrong;
+
+pub use self::scheduling::{ObjectName, PullSecret, TaintEffect, Toleration, TolerationOperator};
 
 /// Settings of the Kubernetes platform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,12 +35,21 @@ pub struct KubernetesSection {
     pub hostplane_image: Option<String>,
     /// When the node pulls the image.
     pub image_pull_policy: PullPolicy,
+    /// Secrets of the namespace with the credentials of the registry.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<PullSecret>,
     /// Where the two pods of a pair go; in an experiment of HTTP, clients and backends.
     pub placement: PlacementRule,
     /// Nodes by name, one entry for each pair; `placement` chooses those that are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<NodePair>>", length(min = 1))]
     pub nodes: Option<Spanned<Vec<NodePair>>>,
+    /// Taints of nodes that every pod tolerates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+    /// Scheduler of every pod; the cluster's default when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler_name: Option<String>,
     /// CPUs per pod, requests and limits alike: a whole number, so that a static CPU manager gives the pod its own. Pods of streams and HTTP may have
     /// less, such as `250m`.
     pub cpu: Cpus,
@@ -135,8 +148,11 @@ impl Default for KubernetesSection {
             image: usual_image("linerate"),
             hostplane_image: None,
             image_pull_policy: PullPolicy::IfNotPresent,
+            image_pull_secrets: Vec::new(),
             placement: PlacementRule::Any,
             nodes: None,
+            tolerations: Vec::new(),
+            scheduler_name: None,
             cpu: Cpus::whole(2),
             memory: Bytes(2 << 30),
             hugepages: PodHugepages::default(),
@@ -370,6 +386,8 @@ pub(crate) fn complete(document: &mut Document) -> Result<(), Wrong> {
     };
     let settings = &mut document.spec.kubernetes;
     settings.watches_no_kept().map_err(|problem| (Location::UNKNOWN, problem))?;
+    scheduling::check(&settings.tolerations, settings.scheduler_name.as_deref())
+        .map_err(|problem| (Location::UNKNOWN, problem))?;
     if let Some(traffic) = kernel_traffic {
         // Their pods need neither device nor hugepages.
         if let Some(nodes) = &settings.nodes {

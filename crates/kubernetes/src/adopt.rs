@@ -47,7 +47,7 @@ impl KubernetesPlan {
                     ))
                 })?;
                 let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-                let wanted = PodPlan { group: number, agent, node, in_host_network: false, diagnoses: false };
+                let wanted = PodPlan { group: number, agent, node, in_host_network: false };
                 is_what_is_wanted(pod, &run.pod(&wanted))?;
                 pods.push(wanted);
             }
@@ -83,7 +83,8 @@ fn agent(pod: &Pod) -> [(&'static str, String); 2] {
     let command = agent.and_then(|agent| agent.command.as_ref()).map(|words| words.join(" "));
     [
         ("image", agent.and_then(|agent| agent.image.clone()).unwrap_or_default()),
-        ("command", command.unwrap_or_default()),
+        // Pods of earlier versions listen at all addresses of IPv4 alone.
+        ("command", command.unwrap_or_default().replace(" 0.0.0.0:", " [::]:")),
     ]
 }
 
@@ -127,8 +128,9 @@ mod tests {
 
     #[test]
     fn only_pods_that_run_and_were_made_alike_are_used() {
-        let pod = |image: &str, phase: &str| -> Pod {
-            let spec = json!({"nodeName": "node1", "containers": [{"name": AGENT, "image": image, "command": ["linerate-dataplane", "-l", "0,1"]}]});
+        let pod_at = |image: &str, phase: &str, all: &str| -> Pod {
+            let command = ["linerate-hostplane", "--streams", all];
+            let spec = json!({"nodeName": "node1", "containers": [{"name": AGENT, "image": image, "command": command}]});
             let ready = phase == "Running";
             serde_json::from_value(json!({
                 "metadata": {"name": "tx0"}, "spec": spec,
@@ -139,12 +141,16 @@ mod tests {
             }))
             .unwrap()
         };
+        let pod = |image: &str, phase: &str| pod_at(image, phase, "[::]:22023");
         is_what_is_wanted(&pod("i:1", "Running"), &pod("i:1", "Pending")).unwrap();
+        is_what_is_wanted(&pod_at("i:1", "Running", "0.0.0.0:22023"), &pod("i:1", "Pending")).unwrap();
         let message = |pod: &Pod, wanted: &Pod| is_what_is_wanted(pod, wanted).unwrap_err().to_string();
         assert!(
             message(&pod("i:1", "Running"), &pod("i:2", ""))
                 .contains("its image is i:1, and this one needs i:2")
         );
+        let elsewhere = pod_at("i:1", "Running", "127.0.0.1:22023");
+        assert!(message(&elsewhere, &pod("i:1", "")).contains("made for another experiment"));
         assert!(message(&pod("i:1", "Pending"), &pod("i:1", "")).contains("tx0 does not run"));
     }
 }

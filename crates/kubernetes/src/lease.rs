@@ -64,9 +64,8 @@ pub(super) fn manifest(id: &str, kept: bool) -> Lease {
 pub async fn create(client: &Client, namespace: &str, id: &str) -> Result<OwnerReference, ClusterError> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let (name, mut lease) = (names::object(id), manifest(id, false));
-    if let Some(started) = process::started(std::process::id()) {
-        lease.annotations_mut().insert(names::HOLDER_STARTED.to_owned(), started.to_string());
-    }
+    let told = holders_process().into_iter();
+    lease.annotations_mut().extend(told.filter_map(|(name, value)| Some((name.to_owned(), value?))));
     let params = PostParams::default();
     let mut attempts = 0;
     let created = steadily(|| {
@@ -107,7 +106,7 @@ async fn own(leases: &Api<Lease>, id: &str) -> kube::Result<Lease> {
     let params = ListParams::default().labels(&names::of_experiment(id));
     let found = steadily(|| leases.list(&params)).await?;
     let missing = || kube::Error::Service(format!("there is no lease of run {id} that is ours").into());
-    found.items.into_iter().find(|lease| holder_of(lease) == holder()).ok_or_else(missing)
+    found.items.into_iter().find(is_ours).ok_or_else(missing)
 }
 
 /// Holder of a lease, for display: host and process.
@@ -115,8 +114,21 @@ fn holder() -> String {
     format!("{}/{}", linerate_runner::platform::local::node_name(), std::process::id())
 }
 
+/// Annotations by which a controller on the same host tells whether this process is still there.
+fn holders_process() -> [(&'static str, Option<String>); 2] {
+    let started = process::started(std::process::id()).map(|ticks| ticks.to_string());
+    [(names::HOLDER_STARTED, started), (names::HOLDER_PROCESSES, process::numbered_among())]
+}
+
 fn holder_of(lease: &Lease) -> &str {
     lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
+}
+
+/// True when this process holds the lease, and not another one with its host's name and its number.
+fn is_ours(lease: &Lease) -> bool {
+    let told = holders_process();
+    holder_of(lease) == holder()
+        && told.iter().all(|(name, value)| lease.annotations().get(*name) == value.as_ref())
 }
 
 /// Why a run has lost its lease; empty while it holds it.
@@ -154,9 +166,11 @@ pub(super) async fn renew(client: Client, namespace: String, id: String, uid: St
                 }
             }
         };
-        let reason = match now_there.as_ref().map(holder_of) {
-            Some(who) if who == holder() => continue,
-            Some(who) => format!("its lease was taken by {who}, who took this controller for dead"),
+        let reason = match &now_there {
+            Some(lease) if is_ours(lease) => continue,
+            Some(lease) => {
+                format!("its lease was taken by {}, who took this controller for dead", holder_of(lease))
+            }
             None => "its lease was deleted by another client".to_owned(),
         };
         tracing::error!(reason, "the run has lost its objects in the cluster");
@@ -171,7 +185,7 @@ pub(super) async fn is_still_ours(client: &Client, namespace: &str, id: &str, ui
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let params = ListParams::default().labels(&names::of_experiment(id));
     let Ok(listed) = steadily(|| leases.list(&params)).await else { return true };
-    listed.items.iter().all(|lease| lease.uid().as_deref() == Some(uid) && holder_of(lease) == holder())
+    listed.items.iter().all(|lease| lease.uid().as_deref() == Some(uid) && is_ours(lease))
 }
 
 /// A lease of a run, as read.
@@ -185,6 +199,8 @@ pub struct Found {
     pub state: LeaseState,
     /// When its controller's process started, in ticks since its host's boot; `None` of earlier versions.
     started: Option<u64>,
+    /// What its process number is one of; `None` of earlier versions.
+    processes: Option<String>,
     uid: String,
     /// Resource version that was judged.
     version: String,
@@ -200,6 +216,7 @@ impl Found {
             holder: holder_of(lease).to_owned(),
             state: if is_kept { LeaseState::Kept } else { LeaseState::Alive },
             started: lease.annotations().get(names::HOLDER_STARTED).and_then(|ticks| ticks.parse().ok()),
+            processes: lease.annotations().get(names::HOLDER_PROCESSES).cloned(),
             uid: lease.uid()?,
             version: lease.resource_version()?,
             duration: Duration::from_secs(seconds.max(1).unsigned_abs().into()).min(LONGEST_WATCH),
@@ -207,11 +224,13 @@ impl Found {
     }
 
     /// True when its controller ran on this host, and its process is there no more. A process with its number that started at another
-    /// time is another one.
+    /// time is another one. Containers of a host, and other hosts, may have its name and a process of the same number: theirs, and those of
+    /// controllers that do not tell, are not known to be gone.
     pub fn is_gone_from_this_host(&self) -> bool {
         let Some((host, process)) = self.holder.rsplit_once('/') else { return false };
         let Ok(process) = process.parse() else { return false };
-        if host != linerate_runner::platform::local::node_name() {
+        let is_known_here = self.processes.is_some() && self.processes == process::numbered_among();
+        if host != linerate_runner::platform::local::node_name() || !is_known_here {
             return false;
         }
         match (process::started(process), self.started) {
@@ -343,12 +362,10 @@ pub async fn claim(client: &Client, namespace: &str, found: &Found) -> Result<()
     let mut attempts = 0;
     let claimed = steadily(|| {
         attempts += 1;
+        // Null removes the one of the holder before.
+        let told: BTreeMap<_, _> = holders_process().into_iter().collect();
         let patch = Patch::Merge(json!({
-            "metadata": {
-                "uid": found.uid,
-                "resourceVersion": found.version,
-                "annotations": { names::HOLDER_STARTED: process::started(std::process::id()).map(|ticks| ticks.to_string()) },
-            },
+            "metadata": { "uid": found.uid, "resourceVersion": found.version, "annotations": told },
             "spec": { "holderIdentity": holder(), "renewTime": MicroTime(Timestamp::now()) },
         }));
         let (leases, name, params) = (&leases, &name, &params);
@@ -426,9 +443,10 @@ mod tests {
     fn a_controller_of_this_host_is_gone_with_its_process() {
         let host = linerate_runner::platform::local::node_name();
         let started = process::started(1).unwrap();
+        let here = process::numbered_among();
         let found = |holder: String, started: Option<u64>| {
             let lease = lease(&json!({}), "2026-01-01T00:00:00.000000Z", 1);
-            Found { holder, started, ..lease }.is_gone_from_this_host()
+            Found { holder, started, processes: here.clone(), ..lease }.is_gone_from_this_host()
         };
         for (holder, started, is_gone) in [
             (format!("{host}/1"), Some(started), false),
@@ -439,6 +457,28 @@ mod tests {
             (format!("elsewhere-{host}/{}", i32::MAX), None, false),
         ] {
             assert_eq!(found(holder.clone(), started), is_gone, "{holder} {started:?}");
+        }
+    }
+
+    /// Containers in the network of one host have its name, and each has a process 1.
+    #[test]
+    fn the_number_of_a_process_tells_nothing_of_another_container() {
+        let own = format!("{}/{}", linerate_runner::platform::local::node_name(), std::process::id());
+        let is_gone = |processes: Option<&str>| {
+            let lease = lease(&json!({names::HOLDER_STARTED: "1"}), "2026-01-01T00:00:00.000000Z", 1);
+            let processes = processes.map(str::to_owned);
+            Found { holder: own.clone(), processes, ..lease }.is_gone_from_this_host()
+        };
+        let here = process::numbered_among().unwrap();
+        let (boot_id, _) = here.split_once(' ').unwrap();
+        assert!(is_gone(Some(&here)), "an earlier process of this number");
+        for elsewhere in [
+            Some(format!("{boot_id} pid:[4026599999]")),
+            Some(here.replace(boot_id, "00000000-0000-4000-8000-000000000000")),
+            // Of an earlier version.
+            None,
+        ] {
+            assert!(!is_gone(elsewhere.as_deref()), "{elsewhere:?}");
         }
     }
 

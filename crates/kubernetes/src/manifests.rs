@@ -42,7 +42,7 @@ pub fn of(plan: &KubernetesPlan, experiment: &Experiment) -> Vec<Value> {
     // may exclude those alone.
     let any = |of: fn(&HttpTarget) -> bool| experiment.http.iter().find(move |profile| of(&profile.target));
     let service = any(|target| *target == HttpTarget::NodePort).or_else(|| any(HttpTarget::is_service));
-    objects.extend(service.map(|profile| json!(run.service(&profile.target, profile.backends))));
+    objects.extend(service.map(|profile| json!(run.service(&profile.target, profile.backends, None))));
     objects
 }
 

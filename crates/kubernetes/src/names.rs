@@ -18,6 +18,8 @@ pub const ROLE: &str = "role";
 pub const WATCHER: &str = "watcher";
 /// Annotation of a lease: when its holder's process started, in ticks since its host's boot.
 pub const HOLDER_STARTED: &str = "linerate.dev/holder-started";
+/// Annotation of a lease: the processes among which its holder has its number.
+pub const HOLDER_PROCESSES: &str = "linerate.dev/holder-processes";
 /// Label on a lease: the pods are kept after the run.
 pub const KEPT: &str = "linerate.dev/kept";
 

@@ -13,17 +13,20 @@ use super::names;
 use super::placement::Node;
 use super::requests::{AnyPod, requested};
 use super::retry::steadily;
+use linerate_experiment::kubernetes::Toleration;
 use linerate_experiment::quantity::milli;
 
 /// Objects per page of a list, which limits the response for a large cluster.
 const PAGE: u32 = 500;
 /// Attempts to read a whole list.
 const BEGINNINGS: u32 = 3;
+/// Key of the taint of nodes that are cordoned.
+const CORDONED: &str = "node.kubernetes.io/unschedulable";
 /// Pods that have ended hold no resources.
 const RUNNING: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
-/// The nodes' room, without the resources that pods of `gone` experiments hold, `None` when nodes may not be
-/// listed; and notes for the user.
+/// The nodes' room for pods with these tolerations, without the resources that pods of `gone` experiments hold, `None` when nodes may
+/// not be listed; and notes for the user.
 ///
 /// # Errors
 /// When the server does not answer.
@@ -31,6 +34,7 @@ pub async fn nodes(
     client: &Client,
     namespace: &str,
     gone: &BTreeSet<String>,
+    tolerations: &[Toleration],
 ) -> Result<(Option<Vec<Node>>, Vec<String>), ClusterError> {
     let mut notes = Vec::new();
     let nodes = match list_all(&Api::<ApiNode>::all(client.clone()), ListParams::default()).await {
@@ -57,7 +61,7 @@ pub async fn nodes(
         }
         Err(error) => return Err(ClusterError::while_("list the pods")(error)),
     };
-    Ok((Some(room(&nodes, &pods, gone)), notes))
+    Ok((Some(room(&nodes, &pods, gone, tolerations)), notes))
 }
 
 async fn list_all<K>(api: &Api<K>, mut params: ListParams) -> kube::Result<Vec<K>>
@@ -88,7 +92,12 @@ where
 }
 
 /// Allocatable minus requested resources of each node.
-fn room(nodes: &[ApiNode], pods: &[AnyPod], gone: &BTreeSet<String>) -> Vec<Node> {
+fn room(
+    nodes: &[ApiNode],
+    pods: &[AnyPod],
+    gone: &BTreeSet<String>,
+    tolerations: &[Toleration],
+) -> Vec<Node> {
     let mut taken: BTreeMap<&str, BTreeMap<String, u128>> = BTreeMap::new();
     let is_gone = |pod: &AnyPod| {
         let labels = pod.labels();
@@ -113,7 +122,7 @@ fn room(nodes: &[ApiNode], pods: &[AnyPod], gone: &BTreeSet<String>) -> Vec<Node
                 let used = taken.and_then(|taken| taken.get(&resource)).copied().unwrap_or(0);
                 (resource, amount.saturating_sub(used))
             });
-            Node { free: free.collect(), closed: closed(node), name }
+            Node { free: free.collect(), closed: closed(node, tolerations), name }
         })
         .collect()
 }
@@ -122,10 +131,14 @@ fn amounts(quantities: Option<&BTreeMap<String, Quantity>>) -> impl Iterator<Ite
     quantities.into_iter().flatten().filter_map(|(name, amount)| Some((name.clone(), milli(&amount.0)?)))
 }
 
-/// Why the node takes no pod of Linerate; the pods have no tolerations.
-fn closed(node: &ApiNode) -> Option<String> {
+/// Why the node takes no pod with these tolerations.
+fn closed(node: &ApiNode, tolerations: &[Toleration]) -> Option<String> {
+    let is_tolerated = |key: &str, value: Option<&str>, effect: &str| {
+        tolerations.iter().any(|one| one.tolerates(key, value.unwrap_or_default(), effect))
+    };
     let spec = node.spec.as_ref();
-    if spec.and_then(|spec| spec.unschedulable).unwrap_or(false) {
+    let is_cordoned = spec.and_then(|spec| spec.unschedulable).unwrap_or(false);
+    if is_cordoned && !is_tolerated(CORDONED, None, "NoSchedule") {
         return Some("it is cordoned".to_owned());
     }
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
@@ -135,8 +148,17 @@ fn closed(node: &ApiNode) -> Option<String> {
         return Some(format!("it is not ready: {message}").trim_end_matches([' ', ':']).to_owned());
     }
     let taints = spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
-    let mut forbidding = taints.filter(|taint| taint.effect != "PreferNoSchedule");
-    forbidding.next().map(|taint| format!("it has the taint {}:{}", taint.key, taint.effect))
+    let mut forbidding = taints.filter(|taint| {
+        taint.effect != "PreferNoSchedule" && !is_tolerated(&taint.key, taint.value.as_deref(), &taint.effect)
+    });
+    forbidding.next().map(|taint| {
+        let value = taint.value.as_deref().filter(|value| !value.is_empty());
+        let value = value.map(|value| format!("={value}")).unwrap_or_default();
+        format!(
+            "it has the taint {}{value}:{}, which spec.kubernetes.tolerations does not tolerate",
+            taint.key, taint.effect
+        )
+    })
 }
 
 /// The quotas of the namespace.
@@ -235,7 +257,7 @@ mod tests {
             pod("a", Some("dead"), &some("1"), &json!([])),
             pod("a", Some("live"), &some("1"), &json!([])),
         ];
-        let room = room(&nodes, &pods, &BTreeSet::from(["dead".to_owned()]));
+        let room = room(&nodes, &pods, &BTreeSet::from(["dead".to_owned()]), &[]);
         assert_eq!(room[0].free["cpu"], 1000, "4 - max(0.5, 2) - 1");
         assert_eq!(room[0].free["intel.com/dpdk"], 0);
         assert_eq!(room[0].free["pods"], 108_000);
@@ -251,10 +273,35 @@ mod tests {
             (
                 json!({"taints": [{"key": "node-role.kubernetes.io/master", "effect": "NoSchedule"}]}),
                 "True",
-                "it has the taint node-role.kubernetes.io/master:NoSchedule",
+                "it has the taint node-role.kubernetes.io/master:NoSchedule, which spec.kubernetes.tolerations does not tolerate",
+            ),
+            (
+                json!({"taints": [{"key": "pool", "value": "net", "effect": "NoExecute"}]}),
+                "True",
+                "it has the taint pool=net:NoExecute, which spec.kubernetes.tolerations does not tolerate",
             ),
         ] {
-            assert_eq!(closed(&node("a", &spec, ready)).as_deref(), Some(reason));
+            assert_eq!(closed(&node("a", &spec, ready), &[]).as_deref(), Some(reason));
+        }
+    }
+
+    #[test]
+    fn nodes_are_open_to_pods_that_tolerate_all_of_their_taints() {
+        let tolerations = |list: Value| serde_json::from_value::<Vec<Toleration>>(list).unwrap();
+        let of_pool = tolerations(json!([{"key": "pool", "value": "net"}]));
+        let of_all = tolerations(json!([{"operator": "Exists"}]));
+        let pool = json!({"key": "pool", "value": "net", "effect": "NoSchedule"});
+        let other = json!({"key": "pool", "value": "gpu", "effect": "NoSchedule"});
+        for (spec, ready, tolerations, is_open) in [
+            (json!({"taints": [pool]}), "True", &of_pool, true),
+            (json!({"taints": [pool, other]}), "True", &of_pool, false),
+            (json!({"taints": [pool, other], "unschedulable": true}), "True", &of_all, true),
+            (json!({"unschedulable": true}), "True", &of_pool, false),
+            // Its kubelet starts nothing, whatever pods tolerate.
+            (json!({}), "False", &of_all, false),
+        ] {
+            let reason = closed(&node("a", &spec, ready), tolerations);
+            assert_eq!(reason.is_none(), is_open, "{spec} {ready}: {reason:?}");
         }
     }
 }

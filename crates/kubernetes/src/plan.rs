@@ -137,7 +137,7 @@ impl KubernetesPlan {
         }
         observe::networks(&client, &namespace, &settings.networks).await?;
         let wanted = wanted(experiment);
-        let (nodes, mut notes) = observe::nodes(&client, &namespace, &gone).await?;
+        let (nodes, mut notes) = observe::nodes(&client, &namespace, &gone, &settings.tolerations).await?;
         // Pods that share a directory of a node must run on that node.
         let rule =
             if settings.link.kind == LinkKind::Memif { PlacementRule::SameNode } else { settings.placement };
@@ -168,7 +168,7 @@ impl KubernetesPlan {
             let (tx, rx) = placed.map_or((named.tx, named.rx), |placed| (Some(placed.tx), Some(placed.rx)));
             group.agents.into_iter().map(move |agent| {
                 let node = if agent.role == Role::Tx { tx.clone() } else { rx.clone() };
-                PodPlan { group: number, agent, node, in_host_network: false, diagnoses: false }
+                PodPlan { group: number, agent, node, in_host_network: false }
             })
         });
         Ok(Self { client, server, namespace, pods: pods.collect(), leftovers, notes, nodes })
@@ -195,7 +195,6 @@ impl KubernetesPlan {
             }
             pod.node.clone_from(&place.node);
             pod.in_host_network = place.in_host_network;
-            pod.diagnoses = true;
         }
         Ok(())
     }

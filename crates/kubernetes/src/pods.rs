@@ -16,6 +16,7 @@
 //! - a `hostPath` with `memif`: the two pods share a directory for the socket
 
 mod kernel;
+mod scheduling;
 pub mod watcher;
 
 use std::collections::BTreeMap;
@@ -71,8 +72,6 @@ pub struct PodPlan {
     pub node: Option<String>,
     /// True when it is in its node's own network, and not in that of pods.
     pub in_host_network: bool,
-    /// True when it is an end of a diagnosis, which takes the IP version that the cluster has.
-    pub diagnoses: bool,
 }
 
 impl PodPlan {
@@ -166,28 +165,25 @@ impl Run<'_> {
             volume_mounts: Some(self.mounts()),
             ..Container::default()
         };
-        Pod {
-            metadata,
-            spec: Some(PodSpec {
-                restart_policy: Some("Never".to_owned()),
-                automount_service_account_token: Some(false),
-                enable_service_links: Some(false),
-                termination_grace_period_seconds: Some(GRACE_SECONDS),
-                affinity: plan.node.as_deref().map(on_node).or_else(|| self.affinity(plan)),
-                security_context: Some(PodSecurityContext {
-                    seccomp_profile: Some(SeccompProfile {
-                        type_: "RuntimeDefault".to_owned(),
-                        ..SeccompProfile::default()
-                    }),
-                    ..PodSecurityContext::default()
+        let spec = PodSpec {
+            restart_policy: Some("Never".to_owned()),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            termination_grace_period_seconds: Some(GRACE_SECONDS),
+            affinity: plan.node.as_deref().map(on_node).or_else(|| self.affinity(plan)),
+            security_context: Some(PodSecurityContext {
+                seccomp_profile: Some(SeccompProfile {
+                    type_: "RuntimeDefault".to_owned(),
+                    ..SeccompProfile::default()
                 }),
-                init_containers: Some(vec![container(PREFLIGHT, self.preflight())]),
-                containers: vec![Container { env: self.environment(), ..container(AGENT, self.agent(plan)) }],
-                volumes: Some(self.volumes(plan)),
-                ..PodSpec::default()
+                ..PodSecurityContext::default()
             }),
-            ..Pod::default()
-        }
+            init_containers: Some(vec![container(PREFLIGHT, self.preflight())]),
+            containers: vec![Container { env: self.environment(), ..container(AGENT, self.agent(plan)) }],
+            volumes: Some(self.volumes(plan)),
+            ..PodSpec::default()
+        };
+        Pod { metadata, spec: Some(scheduling::told(settings, spec)), ..Pod::default() }
     }
 
     /// Manifest of a pod that watches `node`.

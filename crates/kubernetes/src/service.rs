@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Pod, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{Pod, PodStatus, Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
@@ -37,8 +37,9 @@ pub(super) struct ServicePlan {
 }
 
 impl Run<'_> {
-    /// The Service of a target before the first so many backends.
-    pub fn service(&self, target: &HttpTarget, backends: u32) -> Service {
+    /// The Service of a target before the first so many backends. Its IP version is that of `first`, the address of the first of them;
+    /// `None`: that of the cluster.
+    pub fn service(&self, target: &HttpTarget, backends: u32, first: Option<IpAddr>) -> Service {
         let mut selector = names::labels(self.id);
         selector.insert(names::among_first(backends), "true".to_owned());
         let kind = if *target == HttpTarget::NodePort { "NodePort" } else { "ClusterIP" };
@@ -54,14 +55,18 @@ impl Run<'_> {
                     protocol: Some("TCP".to_owned()),
                     ..ServicePort::default()
                 }]),
-                // The backends listen on IPv4 addresses, and the cluster's first family may be the other one.
-                ip_families: Some(vec!["IPv4".to_owned()]),
+                ip_families: first.map(|first| vec![family(first).to_owned()]),
                 ip_family_policy: Some("SingleStack".to_owned()),
                 ..ServiceSpec::default()
             }),
             ..Service::default()
         }
     }
+}
+
+/// Name of an address's IP version in Kubernetes.
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
 fn services(client: &Client, namespace: &str) -> Api<Service> {
@@ -107,6 +112,14 @@ pub(super) async fn remove(client: &Client, namespace: &str, id: &str) -> Result
         Err(error) if is_forbidden(&error) => Ok(()),
         Err(error) => Err(ClusterError::while_(format!("look at service {}", names::SERVICE))(error)),
     }
+}
+
+/// Address of a pod's node: of the IP version of the Service, if it has one of it; else the first.
+fn host_address(status: PodStatus, service: Option<IpAddr>) -> Option<IpAddr> {
+    let others = status.host_ips.into_iter().flatten().filter_map(|one| one.ip.parse().ok());
+    let all = status.host_ip.and_then(|first| first.parse().ok()).into_iter().chain(others);
+    let is_alike = |one: &IpAddr| service.is_some_and(|service| service.is_ipv4() == one.is_ipv4());
+    all.clone().find(is_alike).or_else(|| all.clone().next())
 }
 
 /// Addresses of the endpoints that are ready, in slices as the API server shows them. A condition that is not known counts as ready.
@@ -180,23 +193,23 @@ impl KubernetesPlatform {
     async fn address(&self, service: Service, target: &HttpTarget) -> Result<SocketAddr, ClusterError> {
         let spec = service.spec.unwrap_or_default();
         let none = |what: &str| ClusterError::NotReady(format!("service {} has no {what}", names::SERVICE));
+        let address = spec.cluster_ip.and_then(|address| address.parse().ok());
         if *target == HttpTarget::NodePort {
             let port = spec.ports.iter().flatten().find_map(|port| port.node_port);
             let port = port.and_then(|port| u16::try_from(port).ok()).ok_or_else(|| none("node port"))?;
-            return Ok(SocketAddr::new(self.node_of_first_backend().await?, port));
+            return Ok(SocketAddr::new(self.node_of_first_backend(address).await?, port));
         }
-        let address = spec.cluster_ip.and_then(|address| address.parse().ok());
         Ok(SocketAddr::new(address.ok_or_else(|| none("address of the cluster"))?, HTTP_PORT))
     }
 
-    /// Address of the node that runs the first backend.
-    async fn node_of_first_backend(&self) -> Result<IpAddr, ClusterError> {
+    /// Address of the node that runs the first backend, of the IP version of the Service.
+    async fn node_of_first_backend(&self, service: Option<IpAddr>) -> Result<IpAddr, ClusterError> {
         let place = self.experiment.http_clients() as usize;
         let pod = self.plan.pods.get(place).map(|plan| plan.name()).unwrap_or_default();
         let pods: Api<Pod> = self.pods();
         let found =
             steadily(|| pods.get(&pod)).await.map_err(ClusterError::while_(format!("read pod {pod}")))?;
-        let address = found.status.and_then(|status| status.host_ip).and_then(|address| address.parse().ok());
+        let address = found.status.and_then(|status| host_address(status, service));
         address.ok_or_else(|| ClusterError::NotReady(format!("the node of pod {pod} has no address")))
     }
 
@@ -220,7 +233,8 @@ impl KubernetesPlatform {
             self.service = Some(wanted.clone());
             self.unready = None;
             let run = Run { experiment: &self.experiment, id: &self.id, owner: self.owner.as_ref() };
-            create(&services, &run.service(target, wanted.backends), &self.id).await?;
+            let first = backends.first().map(SocketAddr::ip);
+            create(&services, &run.service(target, wanted.backends, first), &self.id).await?;
         }
         let service = steadily(|| services.get(names::SERVICE)).await;
         let service = service.map_err(ClusterError::while_(format!("read service {}", names::SERVICE)))?;
@@ -293,13 +307,37 @@ mod tests {
     fn a_service_selects_the_first_backends_of_its_run() {
         let text = "apiVersion: linerate.dev/v1alpha1\nkind: Experiment\nspec: {platform: kubernetes, http: {targets: [node-port]}}\n";
         let experiment = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap();
-        let service =
-            Run { experiment: &experiment, id: "0a1b2c3d", owner: None }.service(&HttpTarget::NodePort, 3);
+        let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
+        let service = run.service(&HttpTarget::NodePort, 3, None);
         assert!(names::is_of(&service, "0a1b2c3d"));
         let spec = service.spec.unwrap();
         let selector = spec.selector.unwrap();
         assert_eq!((selector["linerate.dev/first-3"].as_str(), selector.len()), ("true", 3));
-        assert_eq!(spec.ip_families, Some(vec!["IPv4".to_owned()]), "as the backends listen");
+        assert_eq!(spec.ip_families, None, "the cluster's");
         assert_eq!((spec.type_.as_deref(), spec.ports.unwrap()[0].port), (Some("NodePort"), 8080));
+        for (first, family) in [("10.0.0.1", "IPv4"), ("fd00::1", "IPv6")] {
+            let service = run.service(&HttpTarget::ClusterIp, 3, Some(first.parse().unwrap()));
+            assert_eq!(
+                service.spec.unwrap().ip_families,
+                Some(vec![family.to_owned()]),
+                "that of its endpoints"
+            );
+        }
+    }
+
+    #[test]
+    fn a_node_port_is_asked_for_at_an_address_of_the_services_ip_version() {
+        let both = json!({"hostIP": "192.0.2.1", "hostIPs": [{"ip": "192.0.2.1"}, {"ip": "2001:db8::1"}]});
+        for (status, service, expected) in [
+            (&both, "10.96.0.1", Some("192.0.2.1")),
+            (&both, "fd00:96::1", Some("2001:db8::1")),
+            // Of clusters before 1.28.
+            (&json!({"hostIP": "192.0.2.1"}), "fd00:96::1", Some("192.0.2.1")),
+            (&json!({}), "10.96.0.1", None),
+        ] {
+            let status = serde_json::from_value(status.clone()).unwrap();
+            let found = host_address(status, Some(service.parse().unwrap()));
+            assert_eq!(found.map(|address| address.to_string()).as_deref(), expected, "{service}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 use serde::Deserialize;
 
 use super::pods::{AGENT, PREFLIGHT};
@@ -47,20 +47,17 @@ pub fn judge(pod: &Pod) -> Standing {
     }
     let status = pod.status.clone().unwrap_or_default();
     let phase = status.phase.as_deref().unwrap_or("Pending");
-    let containers: Vec<_> = status
-        .init_container_statuses
-        .iter()
-        .flatten()
-        .chain(status.container_statuses.iter().flatten())
-        .collect();
-    if let Some(reason) = containers.iter().find_map(|container| failure(container)) {
+    let before_agent = status.init_container_statuses.iter().flatten();
+    let containers: Vec<_> = before_agent.clone().chain(status.container_statuses.iter().flatten()).collect();
+    let agent = status.container_statuses.iter().flatten().find(|container| container.name == AGENT);
+    let mut needed = before_agent.filter(|container| !is_sidecar(pod, container)).chain(agent);
+    if let Some(reason) = needed.find_map(failure) {
         return Standing::Failed(reason);
     }
     if phase == "Failed" || phase == "Succeeded" {
         let words = [status.reason, status.message].into_iter().flatten().collect::<Vec<_>>().join(": ");
         return Standing::Failed(if words.is_empty() { "the pod has ended".to_owned() } else { words });
     }
-    let agent = status.container_statuses.iter().flatten().find(|container| container.name == AGENT);
     let is_running =
         agent.and_then(|agent| agent.state.as_ref()).is_some_and(|state| state.running.is_some());
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
@@ -76,8 +73,8 @@ pub fn judge(pod: &Pod) -> Standing {
     }
     let doing = containers.iter().find_map(|container| {
         let waiting = container.state.as_ref()?.waiting.as_ref()?;
-        let reason = waiting.reason.clone()?;
-        (reason != "PodInitializing").then_some(reason)
+        let reason = waiting.reason.clone().filter(|reason| reason != "PodInitializing")?;
+        Some(if is_own(container) { reason } else { format!("{}: {reason}", container.name) })
     });
     Standing::Waiting(match (doing, node) {
         (Some(reason), _) => reason,
@@ -86,30 +83,53 @@ pub fn judge(pod: &Pod) -> Standing {
     })
 }
 
-/// Why a container prevents its pod from running.
+/// True for the containers of Linerate's manifests. A cluster may add others (a service mesh, an agent of secrets).
+fn is_own(container: &ContainerStatus) -> bool {
+    [AGENT, PREFLIGHT].contains(&container.name.as_str())
+}
+
+/// True for an init container that runs beside the agent: it is started again whenever it ends.
+fn is_sidecar(pod: &Pod, container: &ContainerStatus) -> bool {
+    let init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    init.filter(|init| init.name == container.name)
+        .any(|init| init.restart_policy.as_deref() == Some("Always"))
+}
+
+/// Why the agent, or a container that must end before it starts, prevents the pod from running.
 fn failure(container: &ContainerStatus) -> Option<String> {
     let ContainerState { waiting, terminated, .. } = container.state.clone()?;
     if let Some(waiting) = waiting {
-        let reason = waiting.reason.unwrap_or_default();
-        return HOPELESS
-            .contains(&reason.as_str())
-            .then(|| format!("{reason}: {}", waiting.message.unwrap_or_else(|| "no message".to_owned())));
+        let reason = waiting.reason.filter(|reason| HOPELESS.contains(&reason.as_str()))?;
+        let message = waiting.message.unwrap_or_else(|| "no message".to_owned());
+        return Some(match is_own(container) {
+            true => format!("{reason}: {message}"),
+            false => format!("the init container {}: {reason}: {message}", container.name),
+        });
     }
     let terminated = terminated?;
-    if container.name == PREFLIGHT && terminated.exit_code == 0 {
+    if container.name != AGENT && terminated.exit_code == 0 {
         return None;
     }
+    let how = how_it_ended(&terminated, is_own(container));
     let said = terminated.message.as_deref().map(last_words).unwrap_or_default();
-    let how = match (terminated.signal, terminated.exit_code, terminated.reason.as_deref()) {
-        (_, _, Some("OOMKilled")) => {
+    let what = match container.name.as_str() {
+        AGENT => "the agent".to_owned(),
+        PREFLIGHT => "the preflight check".to_owned(),
+        other => format!("the init container {other}"),
+    };
+    Some(if said.is_empty() { format!("{what} {how}") } else { format!("{what} {how}: {said}") })
+}
+
+fn how_it_ended(terminated: &ContainerStateTerminated, is_own: bool) -> String {
+    match (terminated.signal, terminated.exit_code, terminated.reason.as_deref()) {
+        (_, _, Some("OOMKilled")) if is_own => {
             "was killed: it used more memory than spec.kubernetes.memory allows".to_owned()
         }
+        (_, _, Some("OOMKilled")) => "was killed: it used more memory than its limit".to_owned(),
         (Some(signal), _, _) => format!("was killed by signal {signal}"),
         (None, code @ 129.., _) => format!("was killed by signal {}", code - 128),
         (None, code, _) => format!("ended with exit status {code}"),
-    };
-    let what = if container.name == PREFLIGHT { "the preflight check" } else { "the agent" };
-    Some(if said.is_empty() { format!("{what} {how}") } else { format!("{what} {how}: {said}") })
+    }
 }
 
 /// The last line of a failed agent on standard output.
@@ -206,6 +226,55 @@ mod tests {
             ),
         ] {
             assert_eq!(judge(&pod(&status)), expected, "{status}");
+        }
+    }
+
+    /// Admission webhooks add them: `istio-init` sets rules and ends, `vault-agent` runs on beside the agent.
+    #[test]
+    fn containers_that_the_cluster_adds_fail_a_pod_only_if_the_agent_waits_for_them_in_vain() {
+        let judged = |name: &str, init: Option<&Value>, agent: &Value, beside: Option<&Value>| {
+            let init: Vec<Value> = init.map(|state| container(name, state)).into_iter().collect();
+            let mut others = vec![container("agent", agent)];
+            others.extend(beside.map(|state| container("proxy", state)));
+            let mut pod = pod(&json!({"initContainerStatuses": init, "containerStatuses": others}));
+            let spec = json!({"nodeName": "node1", "containers": [], "initContainers": [
+                {"name": "istio-init"}, {"name": "vault-agent", "restartPolicy": "Always"}]});
+            pod.spec = serde_json::from_value(spec).unwrap();
+            judge(&pod)
+        };
+        let running = || Standing::Running { node: "node1".into(), image_digest: None, address: None };
+        let (runs, waits) = (json!({"running": {}}), json!({"waiting": {"reason": "PodInitializing"}}));
+        let ended = |code: i32| json!({"terminated": {"exitCode": code}});
+        let no_image = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
+        for (name, init, agent, beside, expected) in [
+            ("istio-init", Some(&ended(0)), &runs, None, running()),
+            ("istio-init", Some(&ended(0)), &waits, None, Standing::Waiting("starting on node1".into())),
+            (
+                "istio-init",
+                Some(&ended(3)),
+                &waits,
+                None,
+                Standing::Failed("the init container istio-init ended with exit status 3".into()),
+            ),
+            (
+                "istio-init",
+                Some(&no_image),
+                &waits,
+                None,
+                Standing::Failed("the init container istio-init: ErrImagePull: no such image".into()),
+            ),
+            ("vault-agent", Some(&ended(1)), &runs, None, running()),
+            (
+                "vault-agent",
+                Some(&no_image),
+                &waits,
+                None,
+                Standing::Waiting("vault-agent: ErrImagePull".into()),
+            ),
+            ("istio-init", None, &runs, Some(&ended(1)), running()),
+            ("istio-init", None, &runs, Some(&no_image), running()),
+        ] {
+            assert_eq!(judged(name, init, agent, beside), expected, "{name} {init:?} {agent} {beside:?}");
         }
     }
 }

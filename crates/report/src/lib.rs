@@ -6,6 +6,7 @@
 
 pub mod compare;
 pub mod export;
+mod grouping;
 pub mod http;
 pub mod pages;
 pub mod search;

@@ -3,7 +3,8 @@
 //! A journal is written and synced before the first change, and removed when everything is restored. Its name is
 //! that of the interface's number and network namespace, as is that of its lock: a lock that is free beside a journal
 //! that is there means that its process was killed. Settings do not outlive a start of the machine, so a journal of
-//! another boot is discarded.
+//! another boot is discarded. The kernel gives the number of a network namespace that is gone to the next one, but never
+//! its cookie.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -33,6 +34,9 @@ pub struct Record {
     pub interface: Interface,
     /// Its network namespace, as `/proc/self/ns/net` names it.
     pub namespace: String,
+    /// The kernel's cookie of that namespace; `None` before Linux 5.14, and in journals of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_cookie: Option<u64>,
     /// The kernel's id of this start of the machine.
     pub boot_id: String,
     /// Id of the process that changed them.
@@ -54,6 +58,8 @@ pub struct Store {
     pub boot_id: String,
     /// This process's network namespace.
     pub namespace: String,
+    /// The kernel's cookie of it; `None` before Linux 5.14.
+    pub namespace_cookie: Option<u64>,
 }
 
 /// A lock, free again when it is dropped or its process ends.
@@ -79,15 +85,32 @@ impl Drop for Lock {
 }
 
 impl Store {
-    /// The journals below `directory`, as this process sees the kernel below `root`. Makes nothing.
+    /// The journals below `directory`, as this process sees the kernel below `root`, in the network namespace of this cookie. Makes nothing.
     ///
     /// # Errors
     /// When the kernel does not tell its boot id or the network namespace.
-    pub fn new(root: &Path, directory: &Path) -> Result<Self, Error> {
+    pub fn new(root: &Path, directory: &Path, namespace_cookie: Option<u64>) -> Result<Self, Error> {
         let boot_id = read_text(&root.join("proc/sys/kernel/random/boot_id"))?;
         let path = root.join("proc/self/ns/net");
         let namespace = fs::read_link(&path).map_err(Error::file(&path))?;
-        Ok(Self { directory: directory.to_owned(), boot_id, namespace: namespace.display().to_string() })
+        let namespace = namespace.display().to_string();
+        Ok(Self { directory: directory.to_owned(), boot_id, namespace, namespace_cookie })
+    }
+
+    /// True for a journal of this network namespace, or of one with its number that may be this one.
+    pub fn is_of_this_namespace(&self, record: &Record) -> bool {
+        record.namespace == self.namespace && !self.is_of_its_predecessor(record)
+    }
+
+    /// True for a journal of a network namespace that had the number of this one, and is gone.
+    pub(crate) fn is_of_its_predecessor(&self, record: &Record) -> bool {
+        let cookies = self.namespace_cookie.zip(record.namespace_cookie);
+        record.namespace == self.namespace && cookies.is_some_and(|(here, there)| here != there)
+    }
+
+    /// True when a journal with the number of this network namespace may be of its predecessor.
+    pub(crate) fn may_be_of_its_predecessor(&self, record: &Record) -> bool {
+        record.namespace == self.namespace && self.namespace_cookie.zip(record.namespace_cookie).is_none()
     }
 
     /// Makes the directory. Who could write to it could have any setting changed by root.
@@ -113,8 +136,16 @@ impl Store {
         format!("{number}-{}", interface.ifindex)
     }
 
-    fn journal(&self, interface: &Interface, namespace: &str) -> PathBuf {
-        self.directory.join(format!("{}.json", Self::name(interface, namespace)))
+    fn journal(&self, interface: &Interface, namespace: &str, cookie: Option<u64>) -> PathBuf {
+        let name = Self::name(interface, namespace);
+        self.directory.join(match cookie {
+            Some(cookie) => format!("{name}-{cookie}.json"),
+            None => format!("{name}.json"),
+        })
+    }
+
+    fn journal_of(&self, record: &Record) -> PathBuf {
+        self.journal(&record.interface, &record.namespace, record.namespace_cookie)
     }
 
     /// Takes the lock of an interface.
@@ -135,7 +166,8 @@ impl Store {
 
     /// True when an interface of this network namespace has a journal: its settings are changed.
     pub fn has_journal(&self, interface: &Interface) -> bool {
-        self.journal(interface, &self.namespace).exists()
+        let named = |cookie| self.journal(interface, &self.namespace, cookie).exists();
+        named(self.namespace_cookie) || named(None)
     }
 
     /// Takes the lock of settings that interfaces share.
@@ -178,6 +210,7 @@ impl Store {
             version: VERSION,
             interface: interface.clone(),
             namespace: self.namespace.clone(),
+            namespace_cookie: self.namespace_cookie,
             boot_id: self.boot_id.clone(),
             pid: std::process::id(),
             unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
@@ -193,7 +226,7 @@ impl Store {
     /// # Errors
     /// When it is not safely on disk; the earlier one stays then.
     pub fn write_again(&self, record: &Record) -> Result<(), Error> {
-        let path = self.journal(&record.interface, &record.namespace);
+        let path = self.journal_of(record);
         let fresh = path.with_extension("new");
         let written = || -> io::Result<()> {
             let mut options = OpenOptions::new();
@@ -216,7 +249,7 @@ impl Store {
     /// # Errors
     /// The kernel's reason.
     pub fn remove(&self, record: &Record) -> Result<(), Error> {
-        let path = self.journal(&record.interface, &record.namespace);
+        let path = self.journal_of(record);
         let removed = || -> io::Result<()> {
             fs::remove_file(&path)?;
             File::open(&self.directory)?.sync_all()
@@ -259,7 +292,7 @@ impl Store {
             Record { version, .. } if version != VERSION => {
                 Err(malformed(format!("version {version}, where this program writes {VERSION}")))
             }
-            record if self.journal(&record.interface, &record.namespace) != path => {
+            record if self.journal_of(&record) != path => {
                 Err(malformed("its content is of another interface".to_owned()))
             }
             record => Ok(record),
@@ -276,7 +309,7 @@ mod tests {
         tree::write(root, "proc/sys/kernel/random/boot_id", "b-1\n");
         fs::create_dir_all(root.join("proc/self/ns")).unwrap();
         let _ = std::os::unix::fs::symlink("net:[4026531840]", root.join("proc/self/ns/net"));
-        Store::new(root, &root.join("run/tune")).unwrap()
+        Store::new(root, &root.join("run/tune"), None).unwrap()
     }
 
     fn interface() -> Interface {

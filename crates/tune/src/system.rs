@@ -41,7 +41,14 @@ impl Interface {
         driver.is_ok_and(is_of_kernel)
     }
 
-    /// True when this is the same interface as `other`, perhaps by another name or with another address.
+    /// True when its link address, or that of its device on the bus, is the other one's.
+    pub(crate) fn has_an_address_of(&self, other: &Self) -> bool {
+        // Interfaces without a device say "tap" or "N/A".
+        let is_of_device = self.bus_address.as_ref().is_some_and(|address| address.contains(':'));
+        self.mac == other.mac || is_of_device && self.bus_address == other.bus_address
+    }
+
+    /// True when this is the same interface as `other` of its network namespace, perhaps by another name or with another address.
     pub fn is(&self, other: &Self) -> bool {
         self.ifindex == other.ifindex && (self.name == other.name || self.mac == other.mac)
     }

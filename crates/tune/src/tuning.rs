@@ -309,7 +309,7 @@ fn is_among(place: &Place, steps: &[Step]) -> bool {
 /// Old values would be taken from what a killed process left behind.
 fn refuse_leftovers(store: &Store, interface: &Interface, wanted: &Wanted) -> Result<(), Error> {
     for record in store.journals()?.into_iter().flatten().filter(|record| record.boot_id == store.boot_id) {
-        let is_own = record.namespace == store.namespace && record.interface.ifindex == interface.ifindex;
+        let is_own = store.is_of_this_namespace(&record) && record.interface.ifindex == interface.ifindex;
         let is_shared = wanted.is_host_wide() && record.before.iter().any(|(place, _)| place.is_host_wide());
         if is_own || is_shared {
             return Err(Error::Other(format!(

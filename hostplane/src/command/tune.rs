@@ -16,6 +16,7 @@ use super::trial::block_on;
 use super::tune_args::{Apply, TuneCommand};
 use super::tune_run::{Stops, hold, until_eof};
 use crate::sys::ethtool::Driver;
+use crate::sys::sockopt::namespace_cookie;
 use crate::tune_text as text;
 
 const ROOT: &str = "/";
@@ -33,7 +34,7 @@ fn open(interface: &str) -> Result<System<Driver>, Error> {
 }
 
 fn store(journals: &Path) -> Result<Store, Error> {
-    Store::new(Path::new(ROOT), journals)
+    Store::new(Path::new(ROOT), journals, namespace_cookie())
 }
 
 pub(super) fn run(command: TuneCommand) -> Result<Ending, Failure> {
@@ -112,7 +113,7 @@ fn recover_all(store: &Store, quiet: bool) -> Result<(bool, Vec<Value>), Failure
             Recovery::Restored(restored) => !restored.failed.is_empty(),
             Recovery::Discarded(_) | Recovery::AtWork => false,
             // One of another network namespace is in nobody's way.
-            Recovery::Left(_) => !matches!(&journal, Ok(record) if record.namespace != store.namespace),
+            Recovery::Left(_) => !matches!(&journal, Ok(record) if !store.is_of_this_namespace(record)),
         };
         is_whole &= !has_failed;
         if has_failed || !quiet {

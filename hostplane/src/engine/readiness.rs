@@ -8,11 +8,15 @@ use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 
 use linerate_agent::host::monotonic_ns;
+use rustix::net::{SocketType, bind};
 
 use crate::http::backend::Presence;
+use crate::streams::socket::unbound;
 
 /// Time between two looks: probes come once a second.
 const LOOK: Duration = Duration::from_millis(20);
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 128;
 /// Connections that are accepted at a look.
 const AT_ONCE: usize = 64;
 
@@ -56,9 +60,10 @@ impl Readiness {
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let (socket, address) = unbound(address, SocketType::STREAM)?;
+    bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
 }
 
 impl Drop for Readiness {

@@ -1,7 +1,7 @@
 //! Sockets of streams, with the options that a trial asks for.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use linerate_wire::streams::{Load, Protocol, SocketOptions, StreamsSpec};
@@ -226,6 +226,26 @@ pub(super) fn fragments(peer: SocketAddr, spec: &StreamsSpec) -> Option<String> 
     })
 }
 
+/// A socket that is to be bound, and the address that it is to be bound to. All addresses (`[::]`) are those of IPv4 and IPv6,
+/// whatever the host's default is; where the kernel has no IPv6, those of IPv4.
+pub(crate) fn unbound(address: SocketAddr, kind: SocketType) -> rustix::io::Result<(OwnedFd, SocketAddr)> {
+    let is_all = address.ip() == Ipv6Addr::UNSPECIFIED;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let of = |address: SocketAddr| -> rustix::io::Result<(OwnedFd, SocketAddr)> {
+        let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        Ok((socket_with(family, kind, flags, None)?, address))
+    };
+    let (fd, address) = match of(address) {
+        Err(Errno::AFNOSUPPORT) if is_all => of((Ipv4Addr::UNSPECIFIED, address.port()).into()),
+        made => made,
+    }?;
+    options::set_socket_reuseaddr(&fd, true)?;
+    if is_all && address.is_ipv6() {
+        options::set_ipv6_v6only(&fd, false)?;
+    }
+    Ok((fd, address))
+}
+
 /// The address of a socket's peer; `None` when it has none any more.
 pub(crate) fn peer(fd: impl AsFd) -> Option<SocketAddr> {
     let peer = rustix::net::getpeername(fd).ok().flatten();
@@ -270,6 +290,20 @@ mod tests {
         }
         let link_local = SocketAddr::V6(std::net::SocketAddrV6::new("fe80::7".parse().unwrap(), 9, 3, 4));
         assert_eq!(canonical(link_local), link_local, "the interface is part of it");
+    }
+
+    #[test]
+    fn a_socket_at_all_addresses_is_reached_by_both_versions_of_ip() {
+        let (fd, address) = unbound("[::]:0".parse().unwrap(), SocketType::STREAM).unwrap();
+        bind(&fd, &address).unwrap();
+        rustix::net::listen(&fd, 8).unwrap();
+        let listener = TcpListener::from(fd);
+        let port = listener.local_addr().unwrap().port();
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // A kernel without IPv6 has the one, and tells so.
+        let ipv6 = std::net::TcpStream::connect(("::1", port));
+        assert!(ipv6.is_ok() || address.is_ipv4(), "{ipv6:?} {address}");
+        assert!(!options::ipv6_v6only(&listener).unwrap_or(false));
     }
 
     #[test]

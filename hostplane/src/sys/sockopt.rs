@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use libc::{c_int, socklen_t};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 /// Sets an option to these bytes.
 fn set(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: &[u8]) -> io::Result<()> {
@@ -24,6 +25,15 @@ fn get(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: &mut [u8]) -> io::R
     let result =
         unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut length) };
     if result == 0 { Ok((length as usize).min(value.len())) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The kernel's cookie of this thread's network namespace, which no other one gets until the machine starts again (`SO_NETNS_COOKIE`);
+/// `None` before Linux 5.14.
+pub(crate) fn namespace_cookie() -> Option<u64> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    let mut cookie = [0; size_of::<u64>()];
+    let length = get(socket.as_fd(), libc::SOL_SOCKET, libc::SO_NETNS_COOKIE, &mut cookie).ok()?;
+    (length == cookie.len()).then(|| u64::from_ne_bytes(cookie))
 }
 
 fn set_int(fd: impl AsFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
@@ -113,6 +123,14 @@ mod tests {
     use std::net::{TcpListener, TcpStream, UdpSocket};
 
     use super::*;
+
+    #[test]
+    fn a_network_namespace_has_one_cookie() {
+        let cookie = namespace_cookie();
+        // Linux 5.14.
+        assert!(cookie.is_some_and(|cookie| cookie > 0), "{cookie:?}");
+        assert_eq!(std::thread::spawn(namespace_cookie).join().unwrap(), cookie);
+    }
 
     #[test]
     fn options_are_set_and_read_back() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::lab::{A, B, B6, Lab};
-use crate::common::{PROGRESS, exact_bytes, exact_datagrams, float, number, result, run, stderr};
+use crate::common::{PROGRESS, Running, exact_bytes, exact_datagrams, float, number, result, run, stderr};
 
 /// Marks the streams and nothing else: neither the control connection nor the set-up.
 const MARK: &str = "--dscp 10";
@@ -269,4 +269,20 @@ fn link_local_addresses_carry_datagrams_and_requests() {
     }
     let requests = result(&mut lab.hostplane("a", &format!("rr {there} --udp --duration 100ms")));
     assert_eq!(number(&requests, "/lost"), 0, "{requests}");
+}
+
+#[test]
+fn a_backend_at_all_addresses_answers_both_versions_of_ip_whatever_the_hosts_default_is() {
+    let Some(lab) =
+        Lab::new("a_backend_at_all_addresses_answers_both_versions_of_ip_whatever_the_hosts_default_is")
+    else {
+        return;
+    };
+    lab.within("b", || std::fs::write("/proc/sys/net/ipv6/bindv6only", "1").unwrap());
+    let mut backend = Running::start(&mut lab.hostplane("b", "backend --listen [::]:8080"));
+    backend.wait_for_stderr("listens at [::]:8080");
+    for address in [B.to_owned(), format!("[{B6}]")] {
+        let options = format!("http --json --quiet -c 2 -n 20 http://{address}:8080/");
+        assert_eq!(number(&result(&mut lab.hostplane("a", &options)), "/requests"), 20, "{address}");
+    }
 }

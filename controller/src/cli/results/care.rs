@@ -1,5 +1,6 @@
 //! `results scan`, `purge` and `backup`.
 
+use std::borrow::Cow;
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -11,7 +12,8 @@ use serde_json::json;
 use super::super::output::{print, say};
 use super::super::{Ending, RESULTS, table};
 use linerate_experiment::secrets::REMOVED;
-use linerate_results::housekeeping::scan::State;
+use linerate_results::housekeeping::purge::PurgeError;
+use linerate_results::housekeeping::scan::{Scan, State};
 use linerate_results::housekeeping::{backup, purge, scan};
 use linerate_results::store::{self, DOCUMENT_FILE};
 
@@ -123,7 +125,7 @@ pub(super) fn scan(args: &ScanArgs) -> anyhow::Result<Ending> {
         }
         if scan.count(State::Complete) < scan.trials.len() {
             let document = args.results.join(&scan.id).join(DOCUMENT_FILE);
-            print(&format!("  the rest is run by: linerate run {} --resume", document.display()))?;
+            print(&format!("  the rest is run by: {}", resuming(&args.results, scan)))?;
             if std::fs::read_to_string(&document).is_ok_and(|text| text.contains(REMOVED)) {
                 print(
                     "  with its secrets, which are not stored, in place of [removed]: give the document that the run was started with",
@@ -132,6 +134,30 @@ pub(super) fn scan(args: &ScanArgs) -> anyhow::Result<Ending> {
         }
     }
     Ok(ending)
+}
+
+/// The command that runs the missing trials of an experiment.
+fn resuming(results: &Path, scan: &Scan) -> String {
+    let document = results.join(&scan.id).join(DOCUMENT_FILE);
+    let mut command = format!("linerate run {}", quoted(&document.display().to_string()));
+    // A run is resumed by one with the same filter, among the experiments of the same directory.
+    if let Some(filter) = &scan.filter {
+        command.push_str(&format!(" --filter={}", quoted(filter)));
+    }
+    if results != Path::new(RESULTS) {
+        command.push_str(&format!(" --results={}", quoted(&results.display().to_string())));
+    }
+    command.push_str(" --resume");
+    command
+}
+
+/// A word of a shell's command line.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,=@%+".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', r"'\''")).into(),
+    }
 }
 
 pub(super) fn purge(args: &PurgeArgs) -> anyhow::Result<Ending> {
@@ -178,22 +204,21 @@ fn agreed(ids: &[String], results: &Path) -> anyhow::Result<bool> {
 }
 
 pub(super) fn backup(args: &BackupArgs) -> anyhow::Result<Ending> {
-    let mut ids = if args.ids.is_empty() { all(&args.results)? } else { args.ids.clone() };
-    for id in &ids {
-        // Also if it is kept: files of a running experiment change while they are read.
-        if let Err(
-            error @ (purge::PurgeError::NoId(_)
-            | purge::PurgeError::Foreign { .. }
-            | purge::PurgeError::Store(_)),
-        ) = purge::may_be_removed(&args.results, id)
-        {
-            bail!("cannot back up {id}: {error}");
+    let every = args.ids.is_empty();
+    let mut ids = Vec::new();
+    for id in if every { all(&args.results)? } else { args.ids.clone() } {
+        match purge::may_be_removed(&args.results, &id) {
+            Ok(_) => ids.push(id),
+            // Its files change while they are read.
+            Err(PurgeError::Runs { .. }) => say(&format!("{id} still runs and is left out")),
+            Err(PurgeError::Foreign { path, what }) if every => {
+                say(&format!("{} is {what}; it is left out", path.display()));
+            }
+            Err(PurgeError::Foreign { path, what }) => {
+                bail!("cannot back up {id}: {} is {what}", path.display());
+            }
+            Err(error) => bail!("cannot back up {id}: {error}"),
         }
-    }
-    let runs =
-        |id: &String| matches!(purge::may_be_removed(&args.results, id), Err(purge::PurgeError::Runs { .. }));
-    for id in ids.extract_if(.., |id| runs(id)) {
-        say(&format!("{id} still runs and is left out"));
     }
     if ids.is_empty() {
         bail!("there is no experiment to back up in {}", args.results.display());
@@ -212,4 +237,51 @@ pub(super) fn backup(args: &BackupArgs) -> anyhow::Result<Ending> {
         say(&format!("{} in {}", table::count(ids.len(), "experiment"), table::count(files, "file")));
     }
     Ok(Ending::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linerate_results::fixtures::recorded;
+
+    #[test]
+    fn the_command_that_resumes_has_the_filter_and_the_directory_of_the_results() {
+        let scan = |filter: Option<&str>| Scan {
+            id: "1f3c09aa".to_owned(),
+            filter: filter.map(str::to_owned),
+            trials: Vec::new(),
+        };
+        for (results, filter, command) in [
+            ("results", None, "linerate run results/1f3c09aa/experiment.yaml --resume"),
+            (
+                "results",
+                Some("size_64B"),
+                "linerate run results/1f3c09aa/experiment.yaml --filter=size_64B --resume",
+            ),
+            (
+                "/data/my r",
+                Some("it's"),
+                "linerate run '/data/my r/1f3c09aa/experiment.yaml' --filter='it'\\''s' --results='/data/my r' --resume",
+            ),
+        ] {
+            assert_eq!(resuming(Path::new(results), &scan(filter)), command);
+        }
+    }
+
+    #[test]
+    fn a_backup_of_everything_leaves_out_what_is_no_experiment() {
+        let (results, id) = recorded();
+        let foreign = results.path().join("deadbeef");
+        std::fs::create_dir(&foreign).unwrap();
+        std::fs::write(foreign.join("notes"), "").unwrap();
+        let args = |ids: &[&str]| BackupArgs {
+            ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+            to: results.path().join("all.tar.gz"),
+            results: results.path().to_owned(),
+            json: false,
+        };
+        assert!(backup(&args(&[])).is_ok() && args(&[]).to.is_file());
+        let error = backup(&args(&[&id, "deadbeef"])).unwrap_err().to_string();
+        assert!(error.starts_with("cannot back up deadbeef: ") && !error.contains("removed"), "{error}");
+    }
 }

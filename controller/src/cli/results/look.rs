@@ -62,13 +62,10 @@ pub(in crate::cli) fn show(results: &Path, id: &str, series: &[String], as_json:
     }
     let wanted = Wanted::of(series);
     // A search has many trials, which are drawn only when series are asked for.
-    let drawn = |trial: &TrialSummary| trial.search.is_none() || !series.is_empty();
-    for (trial, record) in summary.trials.iter().zip(recorded.trials()) {
-        if !drawn(trial) {
-            continue;
-        }
+    let drawn = |trial: &&TrialSummary| trial.search.is_none() || !series.is_empty();
+    for trial in summary.trials.iter().filter(drawn) {
         print(&format!("\n{} {} {}", trial.profile, trial.pair, place(trial)))?;
-        match record {
+        match recorded.trial(&trial.trial) {
             Ok(record) => print(&plots::series(&record, &wanted))?,
             Err(error) => say(&format!("error: {error}")),
         }

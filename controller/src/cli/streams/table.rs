@@ -110,7 +110,7 @@ fn remarks(trial: &StreamsTrialSummary, text: &mut String) {
     for lost in &trial.lost_agents {
         text.push_str(&format!("{MARK}{name}: {} took no part to the end: {}\n", lost.agent, lost.reason));
     }
-    let silent = trial.connections - trial.connections_alive;
+    let silent = trial.connections.saturating_sub(trial.connections_alive);
     if silent > 0 {
         let named = trial.silent_connections.join(", ");
         let more = silent as usize - trial.silent_connections.len().min(silent as usize);

@@ -103,3 +103,22 @@ async fn a_node_is_known_by_its_name_and_not_by_its_hostname_label() {
     let nodes: Vec<_> = agents.iter().map(|agent| agent.node.as_str()).collect();
     assert_eq!(nodes, ["node2", "node2"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_whose_taints_are_tolerated_have_room() {
+    let tolerant = ", tolerations: [{key: pool, value: net, effect: NoSchedule}]}\n";
+    for (end, code) in [("}\n", 1), (tolerant, 0)] {
+        let cluster = Cluster::start().await;
+        let taints = json!([{"key": "pool", "value": "net", "effect": "NoSchedule"}]);
+        for node in ["node1", "node2"] {
+            let key = ("nodes".to_owned(), String::new(), node.to_owned());
+            cluster
+                .state
+                .alter(|objects| objects.change(&key, |node| node["spec"]["taints"] = taints.clone()));
+        }
+        let settings = format!("{}{end}", POD.trim_end_matches("}\n"));
+        let said = cluster.run(&format!("{settings}{TWO_TRIALS}"), &[]).ends_with(code).await;
+        assert_eq!(said.contains("node node1: it has the taint pool=net:NoSchedule"), code == 1, "{said}");
+        cluster.assert_clean();
+    }
+}

@@ -11,17 +11,18 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use linerate_experiment::kubernetes::{PlacementRule, PullPolicy};
-use linerate_traffic::profile::IpVersion;
 use linerate_wire::http::AbsenceKind;
 use linerate_wire::trial::Role;
 
 use super::{
     AGENT, AGENT_PORT, EXIT_WHEN_ORPHANED, GRACE_SECONDS, HOSTNAME, PROGRAMS, PodPlan, Run, SECRETS, names,
-    on_node, relative_to, resources,
+    on_node, relative_to, resources, scheduling,
 };
 
 /// User and group of the agent: nobody's.
 const USER: i64 = 65_534;
+/// All addresses of a pod, of IPv4 and IPv6: a cluster has one of them, or both. Without IPv6 in the kernel, an agent takes those of IPv4.
+const ANY: &str = "[::]";
 /// Port at which streams arrive, on all addresses of the pod.
 const STREAMS_PORT: u16 = 22_023;
 /// Port at which a backend answers requests, on all addresses of the pod, and port of the Service before it.
@@ -59,7 +60,7 @@ pub(super) fn pod(run: &Run<'_>, plan: &PodPlan) -> Pod {
         topology_spread_constraints: plan.node.is_none().then(|| spread(run)).flatten(),
         ..pod_spec(container, plan.name())
     };
-    Pod { metadata, spec: Some(spec), ..Pod::default() }
+    Pod { metadata, spec: Some(scheduling::told(settings, spec)), ..Pod::default() }
 }
 
 /// What the containers of all agents without privileges have in common.
@@ -162,13 +163,10 @@ fn numbers_with(run: &Run<'_>, plan: &PodPlan) -> BTreeSet<u32> {
 }
 
 fn agent(run: &Run<'_>, plan: &PodPlan) -> Vec<String> {
-    // Without IPv6 in the kernel, an agent listens on all addresses of IPv4.
-    let is_v6 = run.experiment.part.is_some_and(|part| part.version == IpVersion::V6);
-    let any = if is_v6 || plan.diagnoses { "[::]" } else { "0.0.0.0" };
     let mut command = vec![format!("{PROGRAMS}/linerate-hostplane"), "agent".to_owned()];
     for (option, value) in [
         ("--listen", format!("127.0.0.1:{AGENT_PORT}")),
-        ("--streams", format!("{any}:{STREAMS_PORT}")),
+        ("--streams", format!("{ANY}:{STREAMS_PORT}")),
         ("--token-file", format!("{SECRETS}/token")),
         ("--exit-when-orphaned", EXIT_WHEN_ORPHANED.to_owned()),
     ] {
@@ -176,10 +174,10 @@ fn agent(run: &Run<'_>, plan: &PodPlan) -> Vec<String> {
     }
     if is_backend(run, plan) {
         let name = plan.name();
-        command.extend(["--http".to_owned(), format!("0.0.0.0:{HTTP_PORT}"), "--http-name".to_owned(), name]);
+        command.extend(["--http".to_owned(), format!("{ANY}:{HTTP_PORT}"), "--http-name".to_owned(), name]);
     }
     if may_be_not_ready(run, plan) {
-        command.extend(["--http-ready".to_owned(), format!("0.0.0.0:{READY_PORT}")]);
+        command.extend(["--http-ready".to_owned(), format!("{ANY}:{READY_PORT}")]);
     }
     if run.experiment.engine().is_some() {
         let workers = &run.experiment.agents().workers;
@@ -245,7 +243,7 @@ spec:
         let groups = experiment.topology().groups;
         let pod = |group: usize| {
             let agent = groups[group].agents[0].clone();
-            run.pod(&PodPlan { group, agent, node: None, in_host_network: false, diagnoses: false })
+            run.pod(&PodPlan { group, agent, node: None, in_host_network: false })
         };
         let (client, backend) = (pod(0), pod(3));
         assert_eq!(needed(&backend), (Level::Restricted, Vec::new()));
@@ -259,7 +257,7 @@ spec:
         assert_eq!((firsts(&client), firsts(&backend)), (vec![], vec!["2".to_owned(), "4".to_owned()]));
         let spec = backend.spec.unwrap();
         let command = spec.containers[0].command.as_ref().unwrap().join(" ");
-        assert!(command.contains("--http 0.0.0.0:8080 --http-name b1"), "{command}");
+        assert!(command.contains("--http [::]:8080 --http-name b1"), "{command}");
         assert!(!client.spec.unwrap().containers[0].command.as_ref().unwrap().join(" ").contains("--http"));
         let apart = spec.affinity.unwrap().pod_anti_affinity.unwrap();
         let terms = apart.required_during_scheduling_ignored_during_execution.unwrap();
@@ -281,11 +279,10 @@ spec:
             let experiment = Experiment::parse(&text, "e.yaml", &Overrides::default()).unwrap();
             let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
             let agent = experiment.topology().groups[group].agents[0].clone();
-            let pod =
-                run.pod(&PodPlan { group, agent, node: None, in_host_network: false, diagnoses: false });
+            let pod = run.pod(&PodPlan { group, agent, node: None, in_host_network: false });
             assert_eq!(needed(&pod), (Level::Restricted, Vec::new()));
             let container = pod.spec.unwrap().containers.remove(0);
-            let listens = container.command.unwrap().join(" ").contains("--http-ready 0.0.0.0:8081");
+            let listens = container.command.unwrap().join(" ").contains("--http-ready [::]:8081");
             let probe = container.readiness_probe;
             assert!(probe.iter().all(|probe| probe.timeout_seconds.is_some_and(|s| s > 1)), "{probe:?}");
             (listens, probe.and_then(|probe| probe.tcp_socket).map(|socket| socket.port))
@@ -310,13 +307,7 @@ spec:
         let experiment = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap().parts().remove(1);
         let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
         let agent = experiment.topology().groups[0].agents[0].clone();
-        let pod = run.pod(&PodPlan {
-            group: 0,
-            agent,
-            node: Some("n1".to_owned()),
-            in_host_network: false,
-            diagnoses: false,
-        });
+        let pod = run.pod(&PodPlan { group: 0, agent, node: Some("n1".to_owned()), in_host_network: false });
         assert_eq!(
             (needed(&pod), pod.metadata.name.as_deref()),
             ((Level::Restricted, Vec::new()), Some("tx1"))
@@ -344,7 +335,7 @@ spec:
         let topology = experiment.topology();
         assert_eq!(topology.groups.len(), 3);
         let agent = topology.groups[1].agents[0].clone();
-        let plan = PodPlan { group: 1, agent, node: None, in_host_network: false, diagnoses: false };
+        let plan = PodPlan { group: 1, agent, node: None, in_host_network: false };
         let pod = run.pod(&plan);
         assert_eq!(needed(&pod), (Level::Restricted, Vec::new()));
         assert_eq!(pod.metadata.name.as_deref(), Some("a1"));
@@ -354,7 +345,7 @@ spec:
         let command = agent.command.as_ref().unwrap().join(" ");
         assert_eq!(
             command,
-            "/usr/local/bin/linerate-hostplane agent --listen 127.0.0.1:22022 --streams 0.0.0.0:22023 --token-file \
+            "/usr/local/bin/linerate-hostplane agent --listen 127.0.0.1:22022 --streams [::]:22023 --token-file \
              /run/secrets/linerate/token --exit-when-orphaned 60s --max-rate 1gbps"
         );
         let limits = agent.resources.as_ref().unwrap().limits.as_ref().unwrap();
@@ -369,8 +360,7 @@ spec:
         let experiment = Experiment::parse(text, "e.yaml", &Overrides::default()).unwrap();
         let run = Run { experiment: &experiment, id: "0a1b2c3d", owner: None };
         let agent = experiment.topology().groups[0].agents[0].clone();
-        let plan =
-            PodPlan { group: 0, agent, node: Some("n1".to_owned()), in_host_network: true, diagnoses: true };
+        let plan = PodPlan { group: 0, agent, node: Some("n1".to_owned()), in_host_network: true };
         let pod = run.pod(&plan);
         let (level, reasons) = needed(&pod);
         assert_eq!((level, reasons), (Level::Privileged, vec!["the network of the node".to_owned()]));

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use linerate_experiment::Experiment;
 
-use super::{EXIT_WHEN_ORPHANED, PROGRAMS, Run, SECRETS, kernel, names, on_node};
+use super::{EXIT_WHEN_ORPHANED, PROGRAMS, Run, SECRETS, kernel, names, on_node, scheduling};
 
 /// What such a pod asks of its node, and may use at most: it reads files between trials, and at their start and end.
 const REQUESTS: [(&str, &str); 2] = [("cpu", "20m"), ("memory", "32Mi")];
@@ -62,7 +62,7 @@ pub(super) fn pod(run: &Run<'_>, name: &str, node: &str) -> Pod {
         host_network: Some(true),
         ..kernel::pod_spec(container, name.to_owned())
     };
-    Pod { metadata, spec: Some(spec), ..Pod::default() }
+    Pod { metadata, spec: Some(scheduling::told(settings, spec)), ..Pod::default() }
 }
 
 fn quantities(amounts: &[(&str, &str)]) -> BTreeMap<String, Quantity> {

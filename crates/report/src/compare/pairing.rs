@@ -1,10 +1,11 @@
 //! Matching of repeats of one experiment with those of the other.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::metric::Metric;
 use super::statistics::Group;
 use super::{Unmatched, group};
+use crate::grouping::by_key;
 use linerate_results::summary::{Status, Summary, TrialSummary};
 
 /// What stands for the pair where a trial has one figure of all pairs or connections.
@@ -64,18 +65,16 @@ impl<'s> Pairing<'s> {
             .iter()
             .map(|trial| (trial.profile.as_str(), trial.repeat, trial.pair.as_str()))
             .collect();
+        let compared = self.matched.iter().filter(|one| !matches!(one.metric, Metric::Goal(_)));
+        let compared: HashSet<(&str, &str)> = compared.map(|one| (one.profile, one.pair)).collect();
         let mut failed: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for failure in &summary.failures {
             let (profile, pair) = (failure.profile.as_str(), failure.pair.as_str());
             let has_result = together.contains(&(profile, failure.repeat))
                 || frames.contains(&(profile, failure.repeat, pair));
-            let compared = self.matched.iter().find(|one| {
-                one.profile == profile
-                    && !matches!(one.metric, Metric::Goal(_))
-                    && [pair, TOGETHER].contains(&one.pair)
-            });
-            if let Some(one) = compared.filter(|_| !has_result) {
-                *failed.entry((profile, one.pair)).or_default() += 1;
+            let place = [(profile, pair), (profile, TOGETHER)].into_iter().find(|at| compared.contains(at));
+            if let Some(place) = place.filter(|_| !has_result) {
+                *failed.entry(place).or_default() += 1;
             }
         }
         let told = |((profile, pair), count): (&(&str, &str), &usize)| {
@@ -103,14 +102,14 @@ struct Repeats<'s> {
     trials: Vec<&'s TrialSummary>,
 }
 
-impl Repeats<'_> {
+impl<'s> Repeats<'s> {
     fn group(&self, metric: &Metric) -> Option<Group> {
         group(&self.trials, metric)
     }
 
-    fn is_of(&self, other: &Repeats<'_>) -> bool {
-        // Round-trip delays and losses cannot be compared with one-way ones.
-        (self.profile, self.pair, self.is_round_trip()) == (other.profile, other.pair, other.is_round_trip())
+    /// What repeats that can be compared have in common. Round-trip delays and losses cannot be compared with one-way ones.
+    fn key(&self) -> (&'s str, &'s str, bool) {
+        (self.profile, self.pair, self.is_round_trip())
     }
 
     fn is_round_trip(&self) -> bool {
@@ -118,19 +117,21 @@ impl Repeats<'_> {
     }
 }
 
+/// The pair that a trial is compared on.
+fn pair_of(trial: &TrialSummary) -> &str {
+    // A part of an experiment of engines has one pair, whose number depends on the parts before it.
+    if trial.engine.is_some() { TOGETHER } else { &trial.pair }
+}
+
 /// Repeats by profile and pair, in the order of their first run.
 fn gather(summary: &Summary) -> Vec<Repeats<'_>> {
-    let mut gathered: Vec<Repeats<'_>> = Vec::new();
-    for trial in summary.matrix_trials() {
-        // A part of an experiment of engines has one pair, whose number depends on the parts before it.
-        let pair = if trial.engine.is_some() { TOGETHER } else { trial.pair.as_str() };
-        let profile = trial.profile.as_str();
-        match gathered.iter_mut().find(|one| (one.profile, one.pair) == (profile, pair)) {
-            Some(repeats) => repeats.trials.push(trial),
-            None => gathered.push(Repeats { profile, pair, trials: vec![trial] }),
-        }
-    }
-    gathered
+    by_key(summary.matrix_trials(), |trial| (trial.profile.as_str(), pair_of(trial)))
+        .into_iter()
+        .filter_map(|trials| {
+            let first = trials.first()?;
+            Some(Repeats { profile: &first.profile, pair: pair_of(first), trials })
+        })
+        .collect()
 }
 
 /// Matches the repeats of both experiments.
@@ -143,8 +144,9 @@ pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, metrics: &[Metric]) ->
         metric,
         only_in: summary.experiment.id.clone(),
     };
+    let by_place: HashMap<_, &Repeats<'s>> = of_b.iter().map(|theirs| (theirs.key(), theirs)).collect();
     for ours in &of_a {
-        let Some(theirs) = of_b.iter().find(|other| other.is_of(ours)) else {
+        let Some(theirs) = by_place.get(&ours.key()) else {
             pairing.unmatched.push(only_in(ours, None, a));
             continue;
         };
@@ -162,7 +164,8 @@ pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, metrics: &[Metric]) ->
             }
         }
     }
-    let missing = of_b.iter().filter(|theirs| !of_a.iter().any(|ours| ours.is_of(theirs)));
+    let of_both: HashSet<_> = of_a.iter().map(Repeats::key).collect();
+    let missing = of_b.iter().filter(|theirs| !of_both.contains(&theirs.key()));
     pairing.unmatched.extend(missing.map(|theirs| only_in(theirs, None, b)));
     pairing
 }

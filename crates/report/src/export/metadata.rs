@@ -85,6 +85,11 @@ fn to_value(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
+/// Text without control characters. Keys also come from documents.
+fn on_one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 #[derive(Default)]
 struct Lines {
     text: String,
@@ -92,9 +97,7 @@ struct Lines {
 
 impl Lines {
     fn add(&mut self, key: &str, value: &str) {
-        // Each value must fit on one line.
-        let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.text.push_str(&format!("{key}={value}\n"));
+        self.text.push_str(&format!("{}={}\n", on_one_line(key), on_one_line(value)));
     }
 
     /// Adds every value below `key`, each under its path with dots between the parts.
@@ -112,5 +115,17 @@ impl Lines {
             Value::String(text) => self.add(key, text),
             other => self.add(key, &other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_a_key_nor_a_value_adds_a_line() {
+        let mut lines = Lines::default();
+        lines.flatten("option", &serde_json::json!({ "a\nexpid": "b\nc" }));
+        assert_eq!(lines.text, "option.a expid=b c\n");
     }
 }

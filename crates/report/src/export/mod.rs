@@ -22,6 +22,7 @@ mod summary_csv;
 pub(crate) mod tests;
 mod window;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -122,8 +123,8 @@ pub enum ExportError {
 pub struct Exported {
     /// The written paths.
     pub written: Vec<PathBuf>,
-    /// Experiments without a row in the table of all experiments: their ids, and why their summaries cannot
-    /// be read.
+    /// Experiments without rows in the table of all experiments: their ids, and why their summaries or trials
+    /// cannot be read.
     pub left_out: Vec<(String, StoreError)>,
 }
 
@@ -182,7 +183,8 @@ pub fn export(
                 }
             }
         }
-        let table = summary_csv::summary_csv(&exported)?;
+        let (table, without_rows) = summary_csv::summary_csv(&exported, ids)?;
+        left_out.extend(without_rows);
         let directory = to.unwrap_or(results);
         fs::create_dir_all(directory).map_err(at("create", directory))?;
         replace_file(directory, summary_csv::FILE, &table)?;
@@ -260,9 +262,11 @@ fn each_file(
             http_tables(recorded, format, write)
         }
         ExportFormat::Monitor => {
+            let mut taken = HashSet::new();
             for record in recorded.trials() {
                 let record = record?;
-                for (name, text) in monitor::files(&record, started_at(&recorded.summary, &record)) {
+                let start = started_at(&recorded.summary, &record);
+                for (name, text) in monitor::files(&record, start, &mut taken) {
                     write(&format!("{}/metrics/{name}", record.pair), text.as_bytes())?;
                 }
             }

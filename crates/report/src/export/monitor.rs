@@ -1,5 +1,6 @@
 //! Samples in the 14 columns of an older kit's monitor of the Linux stack, a file for each end under that kit's names.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use linerate_results::store::record::{TimedSample, TrialRecord};
@@ -30,8 +31,13 @@ const COLUMNS: [&str; 14] = [
 ];
 
 /// Name and text of each end's file; none for a trial without result, and for older records, which have no samples of
-/// hosts.
-pub(super) fn files(record: &TrialRecord, start: SystemTime) -> Vec<(String, String)> {
+/// hosts. `taken` has what the names of earlier trials of the experiment have in common, with their pairs: trials that began in
+/// the same second are numbered.
+pub(super) fn files(
+    record: &TrialRecord,
+    start: SystemTime,
+    taken: &mut HashSet<(String, String)>,
+) -> Vec<(String, String)> {
     let Some(result) = &record.result else { return Vec::new() };
     let pps = result.intended_pps.unwrap_or(result.offered_pps).round();
     let stamp = instant(start, 0).replace(['-', ':', 'T'], "");
@@ -41,13 +47,20 @@ pub(super) fn files(record: &TrialRecord, start: SystemTime) -> Vec<(String, Str
     // The kit's plotting script finds the two files of a trial by what their names have in common, which are the sender's CPUs.
     let named = span(if sender.is_empty() { &receiver } else { &sender });
     let size = result.frame_size.label();
+    let common = format!("{pps}pps_{seconds}_core_{named}_size_{size}_{stamp}");
+    let mut unique = common.clone();
+    for number in 2_u32.. {
+        if taken.insert((record.pair.clone(), unique.clone())) {
+            break;
+        }
+        unique = format!("{common}_{number}");
+    }
     let ends = [
         ("rx", receiver, &record.samples.rx, Window::of_receipt(record)),
         ("tx", sender, &record.samples.tx, Window::of_sending(record)),
     ];
     let of_end = |(role, cores, samples, window): (&str, Vec<u32>, &Vec<TimedSample>, Window)| {
-        let name = format!("{role}_{pps}pps_{seconds}_core_{named}_size_{size}_{stamp}.txt");
-        (name, lines(samples, window, cores.first().copied()))
+        (format!("{role}_{unique}.txt"), lines(samples, window, cores.first().copied()))
     };
     let has_host = |samples: &Vec<TimedSample>| samples.iter().any(|sample| sample.host.is_some());
     ends.into_iter().filter(|(_, _, samples, _)| has_host(samples)).map(of_end).collect()
@@ -78,11 +91,12 @@ fn lines(samples: &[TimedSample], window: Window, core: Option<u32>) -> String {
     for sample in rows(samples, window).into_iter().map(|row| &samples[row]) {
         let began_ns = before.map_or(0, |before| before.at_ns);
         // The last counters were read after the drain; the port counted until the end of the window.
-        let port_ns = sample.at_ns.min(window.end_ns) - before.map_or(window.start_ns, |before| before.at_ns);
+        let port_began_ns = before.map_or(window.start_ns, |before| before.at_ns);
+        let port_ns = sample.at_ns.min(window.end_ns).saturating_sub(port_began_ns);
         if sample.at_ns <= began_ns || port_ns <= 0 {
             continue;
         }
-        let (port_s, host_s) = (port_ns as f64 / 1e9, (sample.at_ns - began_ns) as f64 / 1e9);
+        let (port_s, host_s) = (port_ns as f64 / 1e9, sample.at_ns.saturating_sub(began_ns) as f64 / 1e9);
         text.push_str(&line(before, sample, port_s, host_s, core));
         text.push('\n');
         before = Some(sample);
@@ -168,8 +182,17 @@ mod tests {
     }
 
     #[test]
+    fn any_times_have_lines() {
+        let last = TimedSample { at_ns: i64::MAX, ..sample(0, 2000, None) };
+        let window = Window { start_ns: i64::MIN, end_ns: i64::MAX };
+        assert!(lines(&[sample(-1000, 1000, None), last], window, None).lines().count() <= 2);
+    }
+
+    #[test]
     fn files_have_the_names_of_the_older_kit() {
-        assert!(files(&record(), SystemTime::UNIX_EPOCH).is_empty(), "it has no samples of hosts");
+        let mut taken = HashSet::new();
+        let mut files = |record: &TrialRecord| files(record, SystemTime::UNIX_EPOCH, &mut taken);
+        assert!(files(&record()).is_empty(), "it has no samples of hosts");
         let mut record = record();
         record.samples.tx = vec![sample(500, 1000, None)];
         record.samples.rx = vec![sample(500, 1000, None)];
@@ -177,8 +200,8 @@ mod tests {
             let worker = WorkerTime { cpu: Some(cpu), ..WorkerTime::default() };
             end.iter_mut().for_each(|report| report.workers = vec![worker]);
         }
-        let names: Vec<String> =
-            files(&record, SystemTime::UNIX_EPOCH).into_iter().map(|(name, _)| name).collect();
+        let mut names = || files(&record).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let (names, again) = (names(), names());
         assert!(
             names.len() == 2
                 && names.iter().all(|name| name.ends_with("_core_2_size_64_19700101000000.txt")
@@ -186,5 +209,7 @@ mod tests {
             "{names:?}"
         );
         assert_eq!(names[0].strip_prefix("rx"), names[1].strip_prefix("tx"), "they belong together");
+        assert!(again[0].ends_with("_19700101000000_2.txt"), "another trial of the same second: {again:?}");
+        assert_eq!(again[0].strip_prefix("rx"), again[1].strip_prefix("tx"));
     }
 }

@@ -9,17 +9,23 @@ use linerate_results::summary::Summary;
 /// Largest length of a list of cores in a name, in characters.
 const LONGEST_CORES: usize = 40;
 
+/// Last second that is written, the end of the year 9999, in seconds since 1970.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 /// When a trial began to send, in UTC; for trials recorded without it, the experiment's start.
 pub(super) fn started_at(summary: &Summary, record: &TrialRecord) -> SystemTime {
     let text = record.started_at.as_deref().unwrap_or(&summary.experiment.started_at);
     humantime::parse_rfc3339(text).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// `YYYY-MM-DDTHH:MM:SS` of the time `at_ns` after `start`.
+/// `YYYY-MM-DDTHH:MM:SS` of the time `at_ns` after `start`. Times before 1970 and after 9999, which cannot be
+/// written, are written as the first or the last one that can.
 pub(super) fn instant(start: SystemTime, at_ns: i64) -> String {
     let distance = Duration::from_nanos(at_ns.unsigned_abs());
     let at = if at_ns < 0 { start.checked_sub(distance) } else { start.checked_add(distance) };
-    let text = humantime::format_rfc3339_seconds(at.unwrap_or(start)).to_string();
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(LAST_SECOND);
+    let at = at.unwrap_or(if at_ns < 0 { SystemTime::UNIX_EPOCH } else { last });
+    let text = humantime::format_rfc3339_seconds(at.clamp(SystemTime::UNIX_EPOCH, last)).to_string();
     text.trim_end_matches('Z').to_owned()
 }
 
@@ -68,7 +74,7 @@ fn ranges(lcores: &[u32]) -> String {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for &lcore in lcores {
         match runs.last_mut() {
-            Some((_, last)) if *last + 1 == lcore => *last = lcore,
+            Some((_, last)) if last.checked_add(1) == Some(lcore) => *last = lcore,
             _ => runs.push((lcore, lcore)),
         }
     }
@@ -116,5 +122,20 @@ mod tests {
         assert_eq!(instant(start, 10_500_000_000), "2030-01-02T03:04:16");
         assert_eq!(instant(start, -1_000_000_000), "2030-01-02T03:04:04");
         assert_eq!(stamp(start), "20300102_030405");
+    }
+
+    #[test]
+    fn times_that_cannot_be_written_are_the_first_or_the_last_that_can() {
+        let start = humantime::parse_rfc3339("2026-01-02T03:04:05Z").unwrap();
+        assert_eq!(instant(start, -9_000_000_000_000_000_000), "1970-01-01T00:00:00");
+        assert_eq!(instant(SystemTime::UNIX_EPOCH, -1), "1970-01-01T00:00:00");
+        let end = humantime::parse_rfc3339("9999-12-31T23:59:59Z").unwrap();
+        assert_eq!(instant(end, 1_000_000_000), "9999-12-31T23:59:59");
+        assert_eq!(instant(end, i64::MAX), "9999-12-31T23:59:59");
+    }
+
+    #[test]
+    fn the_largest_number_of_an_lcore_is_the_end_of_a_range() {
+        assert_eq!(ranges(&[u32::MAX - 1, u32::MAX, 0]), "4294967294-4294967295,0");
     }
 }

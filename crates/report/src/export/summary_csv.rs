@@ -26,6 +26,9 @@ const COLUMNS: [&str; 13] = [
     "rx_bytes",
 ];
 
+/// Ids of experiments without rows, with the reasons.
+type LeftOut = Vec<(String, StoreError)>;
+
 /// Why the table cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SummaryCsvError {
@@ -37,23 +40,42 @@ pub enum SummaryCsvError {
     Csv(#[from] csv::Error),
 }
 
-/// The table, one row per trial and pair.
+/// The table, one row per trial and pair; and the ids of the experiments without rows, because a trial of theirs cannot be
+/// read, with the reasons.
 ///
 /// # Errors
-/// When a trial cannot be read.
-pub(super) fn summary_csv(experiments: &[Recorded]) -> Result<Vec<u8>, SummaryCsvError> {
-    let mut writer = Table::new();
-    let has_searches = experiments.iter().any(|recorded| search::has_searches(&recorded.summary));
-    let more = if has_searches { &search::COLUMNS[..] } else { &[] };
-    writer.row(COLUMNS.iter().chain(more))?;
+/// When the table cannot be written, or a trial of the experiments `ids` cannot be read.
+pub(super) fn summary_csv(
+    experiments: &[Recorded],
+    ids: &[String],
+) -> Result<(Vec<u8>, LeftOut), SummaryCsvError> {
+    let (mut whole, mut left_out) = (Vec::new(), LeftOut::new());
     for recorded in experiments {
-        for (trial, record) in recorded.summary.trials.iter().zip(recorded.trials()) {
-            let place = search::Place::of(trial).map(|place| place.texts()).unwrap_or_default();
-            let place = place.into_iter().take(more.len());
-            writer.row(row(&recorded.summary, trial, &record?).into_iter().chain(place))?;
+        let id = &recorded.summary.experiment.id;
+        match rows(recorded) {
+            Ok(rows) => whole.push((recorded, rows)),
+            Err(error) if ids.contains(id) => return Err(error.into()),
+            Err(error) => left_out.push((id.clone(), error)),
         }
     }
-    Ok(writer.finish()?)
+    let mut writer = Table::new();
+    let has_searches = whole.iter().any(|(recorded, _)| search::has_searches(&recorded.summary));
+    let more = if has_searches { &search::COLUMNS[..] } else { &[] };
+    writer.row(COLUMNS.iter().chain(more))?;
+    for (recorded, rows) in whole {
+        for (trial, row) in recorded.summary.trials.iter().zip(rows) {
+            let place = search::Place::of(trial).map(|place| place.texts()).unwrap_or_default();
+            writer.row(row.into_iter().chain(place.into_iter().take(more.len())))?;
+        }
+    }
+    Ok((writer.finish()?, left_out))
+}
+
+/// The rows of an experiment's trials.
+fn rows(recorded: &Recorded) -> Result<Vec<[String; 13]>, StoreError> {
+    let Recorded { summary, .. } = recorded;
+    let trials = summary.trials.iter().zip(recorded.trials());
+    trials.map(|(trial, record)| Ok(row(summary, trial, &record?))).collect()
 }
 
 fn row(summary: &Summary, trial: &TrialSummary, record: &TrialRecord) -> [String; 13] {

@@ -1,8 +1,8 @@
 use linerate_results::fixtures::{
     extreme_record, received, record, recorded, recorded_of, summary, transmitted,
 };
-use linerate_results::store::SUMMARY_FILE;
 use linerate_results::store::record::TimedSample;
+use linerate_results::store::{SUMMARY_FILE, Store};
 use linerate_results::summary::{Status, Summary};
 use linerate_results::validate::validate;
 use linerate_wire::counters::{PortCounters, ReceiveCounters, TransmitCounters};
@@ -152,6 +152,22 @@ fn unreadable_experiments_are_named_when_the_table_of_all_lacks_them() {
     assert!(reason.to_string().contains("no summary.json"), "{reason}");
     let table = fs::read_to_string(&exported.written[0]).unwrap();
     assert_eq!(table.lines().count(), 2, "{table}");
+}
+
+#[test]
+fn a_damaged_trial_of_another_experiment_leaves_only_that_one_out_of_the_table_of_all() {
+    let (results, id) = recorded();
+    let other = Store::create(results.path()).unwrap();
+    let mut summary = Recorded::open(results.path(), &id).unwrap().summary;
+    summary.experiment.id = other.id().to_owned();
+    other.write_summary(&summary).unwrap();
+    let exported = export(results.path(), std::slice::from_ref(&id), &[ExportFormat::All], None).unwrap();
+    let [(left_out, reason)] = &exported.left_out[..] else { panic!("{exported:?}") };
+    assert!(left_out == other.id() && reason.to_string().contains("trial.json"), "{left_out}: {reason}");
+    let table = fs::read_to_string(results.path().join("summary_all_experiments.csv")).unwrap();
+    assert!(table.lines().count() == 2 && table.contains(&id), "{table}");
+    let damaged = export(results.path(), &[other.id().to_owned()], &[ExportFormat::Summary], None);
+    assert!(damaged.unwrap_err().to_string().contains("trial.json"), "what is asked for is not left out");
 }
 
 #[test]

@@ -30,11 +30,15 @@ impl Timeline {
             let (at_s, clients, sum) = &mut sums[*number];
             *at_s += line.at_ns as f64 / 1e9;
             *clients += 1;
-            sum.intended += load.intended;
-            sum.sent += load.sent;
-            sum.skipped += load.skipped;
-            sum.answered += load.answered;
-            sum.failed += load.failed;
+            for (sum, count) in [
+                (&mut sum.intended, load.intended),
+                (&mut sum.sent, load.sent),
+                (&mut sum.skipped, load.skipped),
+                (&mut sum.answered, load.answered),
+                (&mut sum.failed, load.failed),
+            ] {
+                *sum = sum.saturating_add(count);
+            }
             *number += 1;
         })?;
         // The last samples of clients that ended earlier are missing in later sums.

@@ -100,7 +100,7 @@ impl Series {
 impl Axis {
     /// An axis from zero to a little above `to`.
     pub fn from_zero(label: impl Into<String>, to: f64) -> Self {
-        let to = if to > 0.0 && to.is_finite() { to } else { 1.0 };
+        let to = if to > 0.0 && to.is_normal() { to } else { 1.0 };
         let step = nice_step(to / MOST_TICKS);
         let last = (to / step).ceil().max(1.0) as u32;
         let ticks = (0..=last).map(|index| f64::from(index) * step).map(Tick::at).collect();
@@ -108,8 +108,12 @@ impl Axis {
     }
 
     /// A logarithmic axis over `from` to `to`, both above zero, in whole decades, or in steps of 1, 2 and 5 where it spans fewer than two.
+    /// A linear one where an end has no logarithm.
     pub fn log(label: impl Into<String>, from: f64, to: f64) -> Self {
         let to = to.max(from * 1.01);
+        if !(from.is_normal() && from > 0.0 && to.is_finite()) {
+            return Self::from_zero(label, to);
+        }
         let (low, high) = (from.log10().floor() as i32, (to.log10() - 1e-9).ceil() as i32);
         let steps: &[f64] = if high - low <= 2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let stride = ((high - low) / 7 + 1).max(1) as usize;
@@ -138,6 +142,9 @@ impl Axis {
     /// A logarithmic axis over `from` to `to`, both above zero, with a place for zero a decade below.
     pub fn log_with_zero(label: impl Into<String>, from: f64, to: f64) -> Self {
         let mut axis = Self::log(label, 10f64.powf(from.log10().floor()), to);
+        if axis.scale == Scale::Linear {
+            return axis;
+        }
         axis.from /= 10.0;
         axis.ticks.insert(0, Tick { at: axis.from, label: "0".to_owned() });
         axis
@@ -238,6 +245,16 @@ mod tests {
         let same = Axis::log("", 10.0, 10.0);
         assert!(same.from < same.to, "{same:?}");
         assert_eq!(Axis::log("", 1.0, 100.0).place(10.0), 0.5);
+    }
+
+    #[test]
+    fn an_axis_of_numbers_without_logarithm_is_linear() {
+        for (from, to) in [(0.0, 1.0), (-1.0, 1.0), (f64::NAN, 1.0), (1.0, f64::INFINITY), (0.0, 0.0)] {
+            let axis = Axis::log("", from, to);
+            assert_eq!((axis.scale, axis.from, axis.to), (Scale::Linear, 0.0, 1.0), "{from} to {to}");
+        }
+        let axis = Axis::log_with_zero("", 0.0, 1.0);
+        assert!(axis.from < axis.to && axis.ticks.len() < 10, "{axis:?}");
     }
 
     #[test]

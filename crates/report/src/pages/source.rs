@@ -1,6 +1,6 @@
 //! Source data of a report: the summary, and the records of the trials that it details.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use linerate_experiment::search::SearchPurpose;
@@ -52,6 +52,29 @@ pub struct Trial<'a> {
     pub figures: &'a TrialSummary,
     /// Its record; `None` when the trial is not detailed or its record could not be read.
     pub record: Option<&'a TrialRecord>,
+}
+
+/// What names of trials contain besides the profile. It is the same for all trials of a report.
+#[derive(Debug, Clone, Copy)]
+pub struct TrialNames {
+    /// True when profiles were run more than once.
+    pub has_repeats: bool,
+    /// True when there are several pairs.
+    pub has_pairs: bool,
+}
+
+impl TrialNames {
+    /// The trial's name: profile, repeat if there are several, and pair if there are several.
+    pub fn name(self, trial: &TrialSummary) -> String {
+        let mut name = trial.profile.clone();
+        if self.has_repeats {
+            name.push_str(&format!(", repeat {}", trial.repeat));
+        }
+        if self.has_pairs {
+            name.push_str(&format!(", {}", trial.pair));
+        }
+        name
+    }
 }
 
 impl Source {
@@ -123,21 +146,12 @@ impl Source {
         })
     }
 
-    /// True when profiles were run more than once.
-    pub fn has_repeats(&self) -> bool {
-        self.summary.matrix_trials().any(|trial| trial.repeat > 1)
-    }
-
-    /// The trial's name: profile, repeat if there are several, and pair if there are several.
-    pub fn name(&self, trial: &TrialSummary) -> String {
-        let mut name = trial.profile.clone();
-        if self.has_repeats() {
-            name.push_str(&format!(", repeat {}", trial.repeat));
+    /// How the trials are named. It looks at all trials: ask once for all names.
+    pub fn names(&self) -> TrialNames {
+        TrialNames {
+            has_repeats: self.summary.matrix_trials().any(|trial| trial.repeat > 1),
+            has_pairs: self.pairs().len() > 1,
         }
-        if self.pairs().len() > 1 {
-            name.push_str(&format!(", {}", trial.pair));
-        }
-        name
     }
 
     /// Name of the experiment's delays; all its trials have the same direction.
@@ -154,13 +168,8 @@ impl Source {
             .map(|entry| &entry.pair)
             .chain(trials.iter().map(|entry| &entry.pair))
             .chain(failures.iter().map(|entry| &entry.pair));
-        let mut pairs: Vec<&str> = Vec::new();
-        for pair in mentions {
-            if !pairs.contains(&pair.as_str()) {
-                pairs.push(pair);
-            }
-        }
-        pairs
+        let mut known: HashSet<&str> = HashSet::new();
+        mentions.map(String::as_str).filter(|pair| known.insert(pair)).collect()
     }
 
     /// Transmitter and receiver of a pair, as far as known.

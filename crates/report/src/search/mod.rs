@@ -77,8 +77,8 @@ impl GoalResult<'_> {
     /// Distance of the bounds as a share of the upper one; `None` when one is missing.
     pub fn width(&self) -> Option<f64> {
         let found = &self.goal.conclusion;
-        let (lower, upper) = (found.relevant_lower_bound_pps?, found.relevant_upper_bound_pps?);
-        Some((upper - lower) as f64 / upper as f64)
+        let upper = found.relevant_upper_bound_pps.filter(|upper| *upper > 0)? as f64;
+        Some((upper - found.relevant_lower_bound_pps? as f64) / upper)
     }
 
     /// Bit/s of layer 2 at a load: with the check sequence, without preamble and gap.

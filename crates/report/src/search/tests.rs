@@ -68,6 +68,17 @@ fn searches_are_named_by_what_they_differ_in() {
 }
 
 #[test]
+fn bounds_in_the_wrong_order_have_a_width_below_zero() {
+    let mut search = regular().summary.searches.remove(0);
+    let mut width = |upper| {
+        search.goals[0].conclusion.relevant_lower_bound_pps = Some(1000);
+        search.goals[0].conclusion.relevant_upper_bound_pps = Some(upper);
+        found(&search).next().unwrap().width()
+    };
+    assert_eq!((width(2000), width(500), width(0)), (Some(0.5), Some(-1.0), None));
+}
+
+#[test]
 fn an_unfinished_result_says_why() {
     let mut search = limited_by_generator().summary.searches.remove(0);
     search.ended = SearchEnd::Budget;

@@ -64,9 +64,14 @@ pub(crate) fn cpu_s_per_gbit(record: &StreamsTrialRecord) -> BTreeMap<String, f6
     record.agents.iter().filter_map(of).collect()
 }
 
+/// True when a profile was run more than once.
+pub(crate) fn has_repeats(trials: &[StreamsTrialSummary]) -> bool {
+    trials.iter().any(|one| one.repeat > 1)
+}
+
 /// The trial's name: profile, and repeat if there are several.
-pub(crate) fn name(trials: &[StreamsTrialSummary], trial: &StreamsTrialSummary) -> String {
-    match trials.iter().any(|one| one.repeat > 1) {
+pub(crate) fn name(trial: &StreamsTrialSummary, has_repeats: bool) -> String {
+    match has_repeats {
         true => format!("{}, repeat {}", trial.profile, trial.repeat),
         false => trial.profile.clone(),
     }

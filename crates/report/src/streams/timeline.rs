@@ -56,6 +56,10 @@ impl Intervals {
     }
 }
 
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
 /// Cumulative counts of an agent at a sample.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
@@ -118,11 +122,11 @@ impl Timeline {
         let at_s = line.at_ns as f64 / 1e9;
         let resent = line.sent.values().filter_map(|(.., resent)| *resent);
         let missing = line.received.values().map(|(_, _, _, _, missing, _)| *missing);
-        let harmed: u64 = if self.is_tcp { resent.sum() } else { missing.sum() };
+        let harmed = if self.is_tcp { sum(resent) } else { sum(missing) };
         let now = Counts {
             at_s,
-            sent: line.sent.values().map(|(bytes, ..)| bytes).sum(),
-            received: line.received.values().map(|(bytes, ..)| bytes).sum(),
+            sent: sum(line.sent.values().map(|(bytes, ..)| *bytes)),
+            received: sum(line.received.values().map(|(bytes, ..)| *bytes)),
             harmed,
         };
         let before = self.before.insert(line.agent.clone(), now).unwrap_or_default();
@@ -173,6 +177,19 @@ mod tests {
         intervals.add(1.9, 2.1, 20.0);
         let sums: Vec<i64> = intervals.amounts.iter().map(|amount| amount.round() as i64).collect();
         assert_eq!(sums, [50, 50, 50, 60]);
+    }
+
+    #[test]
+    fn the_largest_counts_have_a_sum() {
+        let made = mesh(Protocol::Udp, 3, &["net0"]);
+        let mut timeline = Timeline::new(&made.record, 2.0);
+        let mut line = made.samples[0].clone();
+        line.sent.values_mut().for_each(|(bytes, ..)| *bytes = u64::MAX);
+        line.received
+            .values_mut()
+            .for_each(|(bytes, _, _, _, missing, _)| (*bytes, *missing) = (u64::MAX, u64::MAX));
+        timeline.add(&line);
+        assert_eq!(timeline.samples, 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Trials of all engines in one form, and what the kernel's path costs in a sentence. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use linerate_experiment::engines::EngineName;
@@ -165,22 +165,22 @@ impl<'s> EngineRow<'s> {
 pub fn rows(summary: &Summary) -> Vec<EngineRow<'_>> {
     let frames = summary.trials.iter().filter_map(EngineRow::of_frames);
     let mut rows: Vec<_> = frames.chain(summary.streams.iter().filter_map(EngineRow::of_datagrams)).collect();
-    let mut order: Vec<&str> = Vec::new();
-    for row in &rows {
-        if !order.contains(&row.figures.profile.as_str()) {
-            order.push(&row.figures.profile);
-        }
-    }
-    let mut settings: Vec<&str> = Vec::new();
-    for name in rows.iter().filter_map(|row| row.host_setting) {
-        if !settings.contains(&name) {
-            settings.push(name);
-        }
-    }
-    let setting = |name: &str| settings.iter().position(|known| *known == name);
-    let place = |row: &EngineRow<'_>| order.iter().position(|profile| *profile == row.figures.profile);
-    rows.sort_by_key(|row| (place(row), row.host_setting.map(setting), row.repeat));
+    let profiles = places(rows.iter().map(|row| row.figures.profile.as_str()));
+    let settings = places(rows.iter().filter_map(|row| row.host_setting));
+    rows.sort_by_key(|row| {
+        let setting = row.host_setting.and_then(|name| settings.get(name));
+        (profiles.get(row.figures.profile.as_str()), setting, row.repeat)
+    });
     rows
+}
+
+/// Each name with a number that grows in the order of the names' first mentions.
+fn places<'n>(names: impl Iterator<Item = &'n str>) -> HashMap<&'n str, usize> {
+    let mut places = HashMap::new();
+    for (number, name) in names.enumerate() {
+        places.entry(name).or_insert(number);
+    }
+    places
 }
 
 /// What the kernel's path costs against the fastest engine, at the profile at which an engine received most packets per

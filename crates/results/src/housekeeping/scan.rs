@@ -60,6 +60,9 @@ pub struct Planned {
 pub struct Scan {
     /// The experiment's id.
     pub id: String,
+    /// Text that the names of its profiles contain; `None` when it has all profiles of its document.
+    #[serde(skip)]
+    pub filter: Option<String>,
     /// Its trials, in the order of the plan.
     pub trials: Vec<Planned>,
 }
@@ -120,7 +123,8 @@ pub fn scan(results: &Path, id: &str) -> Result<Scan, ScanError> {
     if let Some(plan) = HttpPlan::of(&experiment, filter)? {
         add::<HttpTrialSummary, _>(&recorded, "http", &http_trials(&recorded.summary, &plan), &mut trials);
     }
-    Ok(Scan { id: id.to_owned(), trials })
+    let filter = recorded.summary.experiment.filter;
+    Ok(Scan { id: id.to_owned(), filter, trials })
 }
 
 /// Trials of HTTP: those of the plan; of searches, those with a result and what they ask for next.

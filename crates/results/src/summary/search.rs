@@ -173,6 +173,11 @@ pub struct PathLoss {
 }
 
 impl SearchSummary {
+    /// What tells it from the other searches of its experiment: profile, number and path.
+    pub fn key(&self) -> (&str, u32, Option<&str>) {
+        (&self.profile, self.number, self.pair.as_deref())
+    }
+
     /// True when it finished with a regular result for every goal.
     pub fn is_regular(&self) -> bool {
         self.ended == SearchEnd::Finished && self.goals.iter().all(|goal| goal.conclusion.regular)

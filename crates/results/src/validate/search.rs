@@ -79,6 +79,9 @@ fn of_benchmarks(search: &SearchSummary, all: &[TrialSummary]) -> Vec<String> {
     found
 }
 
+/// Most ordinals without a result that are named.
+const MOST_NAMED: usize = 8;
+
 /// Ordinals without a result on every path. The last one may be missing where the search did not come to its
 /// end.
 fn missing(search: &SearchSummary, trials: &[SearchedTrial<'_>], all: &[TrialSummary]) -> Vec<String> {
@@ -87,9 +90,15 @@ fn missing(search: &SearchSummary, trials: &[SearchedTrial<'_>], all: &[TrialSum
     let of_search = recorded.filter(|place| !place.purpose.follows());
     let last = of_search.map(|place| place.ordinal).max().unwrap_or(0);
     let is_cut = matches!(search.ended, SearchEnd::Failed | SearchEnd::Interrupted);
-    let whole = (1..=last).filter(|ordinal| !(there.contains(ordinal) || is_cut && *ordinal == last));
+    let last = if is_cut && !there.contains(&last) { last.saturating_sub(1) } else { last };
+    let whole = (1..=last).filter(|ordinal| !there.contains(ordinal)).take(MOST_NAMED);
     let mut found: Vec<String> =
         whole.map(|ordinal| format!("trial {ordinal} has no result on every path")).collect();
+    // An ordinal can be any number, so those that are missing are counted, not visited.
+    let missing = last as usize - there.iter().filter(|ordinal| (1..=last).contains(ordinal)).count();
+    if missing > found.len() {
+        found.push(format!("{} more of {last} trials have no result on every path", missing - found.len()));
+    }
     let differ = trials.iter().filter(|trial| {
         trial.paths.len() > search.paths
             || trial.paths.iter().any(|path| path.search.as_ref() != Some(trial.place))

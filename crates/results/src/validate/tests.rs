@@ -138,6 +138,12 @@ fn results_of_a_search_follow_from_its_trials() {
         summary.trials.remove(5);
     });
     assert!(found.iter().any(|detail| detail.contains("trial 3 has no result on every path")), "{found:?}");
+    let found = details(&|summary| {
+        let last = summary.trials.iter_mut().filter_map(|trial| trial.search.as_mut());
+        last.max_by_key(|place| place.ordinal).unwrap().ordinal = u32::MAX;
+    });
+    let more = found.iter().find(|detail| detail.contains("more of 4294967295 trials have no result"));
+    assert!(found.len() < 20 && more.is_some(), "{found:?}");
     let found = details(&|summary| summary.searches.clear());
     assert!(found.len() == whole.trials.len() && found[0].contains("does not have"), "{found:?}");
     let ran_on = details(&|summary| {

@@ -41,7 +41,7 @@ impl Absence {
     pub fn among(receivers: &[(WorkerTime, f64)], sending: Sending) -> Option<Self> {
         let all: Vec<Self> =
             receivers.iter().filter_map(|(time, share)| Self::of(time, *share, sending)).collect();
-        let packets = all.iter().map(|one| one.packets).sum::<u64>().min(sending.sent);
+        let packets = all.iter().map(|one| one.packets).fold(0, u64::saturating_add).min(sending.sent);
         let worst = all.into_iter().max_by_key(|absence| absence.packets)?;
         Some(Self { packets, ..worst })
     }
@@ -115,5 +115,8 @@ mod tests {
         let both =
             Absence::among(&[(receiver(0.0, 0.2), 0.25), (receiver(0.0, 0.1), 0.75)], sending).unwrap();
         assert_eq!((both.packets, both.away_s), (55_000 + 82_500, 0.1));
+        let all = Sending { sent: u64::MAX, ..sending };
+        let both = Absence::among(&[(receiver(0.0, 2.0), 1.0), (receiver(0.0, 2.0), 1.0)], all).unwrap();
+        assert_eq!(both.packets, u64::MAX);
     }
 }

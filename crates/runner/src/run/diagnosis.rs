@@ -1,6 +1,5 @@
 //! A diagnosis of the path between two agents, or from an agent to a server: one measures, the other answers.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -11,7 +10,6 @@ use linerate_wire::diagnosis::{
 use linerate_wire::message::{Acknowledge, Command, Event, Start, TrialFailed};
 use linerate_wire::report::ReportDetail;
 use linerate_wire::sample::Measures;
-use linerate_wire::streams::StreamsEngine;
 use linerate_wire::trial::{TrialSpec, Work};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -251,24 +249,11 @@ fn ask(
     let name = format!("{}-{}", from.name(), to.name());
     let connection = Connection { number: 0, name, from: 0, to: 1, interface: job.interface.cloned() };
     let names = (from.name(), to.name());
-    let route = Route::find(&connection, names, from.streams_engine(), to.streams_engine(), None)?;
-    let at = destination(&route, to.streams_engine(), to.address());
-    let (host, port) = (at.ip().to_string(), at.port());
-    let Route { from, interface, .. } = route;
+    let route =
+        Route::find(&connection, names, from.streams_engine(), to.streams_engine(), None, to.address())?;
+    let Route { to, from, interface } = route;
+    let (host, port) = (to.ip().to_string(), to.port());
     Ok(DiagnosisAsk { host, port, token, from, interface, spec: job.spec.clone() })
-}
-
-/// Where the agent that answers is reached. Without an interface it is the address that the platform knows, if the agent listens on
-/// all: in the network of a node, bridges and tunnels have addresses, too, and any of them may be the first.
-fn destination(route: &Route, engine: &StreamsEngine, known: Option<IpAddr>) -> SocketAddr {
-    let serves = |address: &IpAddr| {
-        let first = engine.listen.first().map(SocketAddr::ip);
-        first.is_some_and(|at| at.is_unspecified() && (at.is_ipv6() || address.is_ipv4()))
-    };
-    match known.filter(|known| route.interface.is_none() && serves(known)) {
-        Some(known) => SocketAddr::new(known, route.to.port()),
-        None => route.to,
-    }
 }
 
 /// Gives an agent its work and starts it.
@@ -302,38 +287,6 @@ async fn follow(agent: &KernelAgent, say: &dyn Fn(&str)) -> Result<(), NoDiagnos
                 return Err(NoDiagnosis::Failed(format!("{} gave up: {message}", agent.name())));
             }
             _ => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_address_that_the_platform_knows_is_taken_where_it_is_served() {
-        let known = |text: &str| Some(text.parse::<IpAddr>().unwrap());
-        for (listen, interface, address, expected) in [
-            // The first by its name is a bridge of the node.
-            ("0.0.0.0:7", None, known("192.0.2.9"), "192.0.2.9:7"),
-            ("[::]:7", None, known("2001:db8::9"), "[2001:db8::9]:7"),
-            ("0.0.0.0:7", None, known("2001:db8::9"), "172.17.0.1:7"),
-            ("0.0.0.0:7", None, None, "172.17.0.1:7"),
-            ("0.0.0.0:7", Some("docker0"), known("192.0.2.9"), "172.17.0.1:7"),
-            ("172.17.0.1:7", None, known("192.0.2.9"), "172.17.0.1:7"),
-        ] {
-            let engine = StreamsEngine {
-                listen: vec![listen.parse().unwrap()],
-                workers: 1,
-                cpus: vec![0],
-                congestion: None,
-                interfaces: Vec::new(),
-                descriptors: None,
-                http: None,
-            };
-            let to = "172.17.0.1:7".parse().unwrap();
-            let route = Route { to, from: None, interface: interface.map(str::to_owned) };
-            assert_eq!(destination(&route, &engine, address).to_string(), expected, "{listen} {address:?}");
         }
     }
 }

@@ -327,7 +327,7 @@ async fn drive(
         if let Some(state) = job.strategy.search_of(&trial, recorder.outcomes()) {
             observer.search_advanced(&state);
             if state.has_news() {
-                recorder.searches(job.experiment, job.strategy)?;
+                recorder.search(job.experiment, job.strategy, &state)?;
             }
         }
     }

@@ -6,6 +6,7 @@ mod equipment;
 mod host_settings;
 mod opening;
 mod planned;
+mod searches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,12 +15,9 @@ use tempfile::NamedTempFile;
 
 use super::group::Group;
 use super::stopwatch::Stopwatch;
-use linerate_experiment::Experiment;
 use linerate_experiment::determinants::TrialKey;
 use linerate_experiment::plan::Trial;
-use linerate_experiment::search::SearchState;
-use linerate_experiment::strategy::{Outcomes, PathOutcome, RecordedOutcome, Strategy};
-use linerate_results::self_measurement::SelfMeasurement;
+use linerate_experiment::strategy::{Outcomes, PathOutcome, RecordedOutcome};
 use linerate_results::store::checksum::FileSum;
 use linerate_results::store::environment::{Changes, Environment};
 use linerate_results::store::inner_path::bounded_name;
@@ -32,7 +30,6 @@ use linerate_results::store::{Store, StoreError, missing_log};
 use linerate_results::summary::{
     Aggregate, OverheadPart, SearchSummary, Status, Summary, TrialFailure, TrialSummary, WarmUp,
 };
-use linerate_traffic::profile::FrameSizes;
 
 /// During a run, rewriting the summary's file takes at most this fraction of the time (one in so many parts).
 const REWRITE_SHARE: u32 = 100;
@@ -54,6 +51,8 @@ pub(super) struct Recorder<'s> {
     outcomes: Outcomes,
     /// Planned trials with a result.
     planned: planned::Recorded,
+    /// The rate searches as the log has them.
+    searches: Vec<SearchSummary>,
     /// True when this run has put a setting of hosts in force.
     has_tuned: bool,
     /// Profile of the first trial that was recorded before the experiment was resumed.
@@ -231,42 +230,6 @@ impl Recorder<'_> {
         }
         self.watch.turn(OverheadPart::Trials);
         Ok(())
-    }
-
-    /// Records the results of the rate searches so far.
-    ///
-    /// # Errors
-    /// When they cannot be written.
-    pub(super) fn searches(
-        &mut self,
-        experiment: &Experiment,
-        strategy: &dyn Strategy,
-    ) -> Result<(), StoreError> {
-        let Some(section) = experiment.search() else { return Ok(()) };
-        let real_bps = self.outcomes.equipment().real_bps;
-        let measured = self.self_measurement();
-        let hosts: BTreeSet<&str> =
-            self.head.experiment.agents.iter().map(|agent| agent.node.as_str()).collect();
-        // It was measured with one lcore: more of them send more.
-        let alike = self.head.experiment.agents.iter().all(|agent| agent.lcores.len() == 1);
-        let host = hosts.first().copied().filter(|_| hosts.len() == 1 && alike);
-        let ceiling = |size: &FrameSizes| measured.as_ref()?.generator_pps(host?, size);
-        let summary = |state: &SearchState| SearchSummary {
-            generator_ceiling_pps: ceiling(state.profile.frame_sizes()),
-            ..SearchSummary::of(state, section, real_bps)
-        };
-        let searches: Vec<_> = strategy.searches(&self.outcomes).iter().map(summary).collect();
-        self.head.experiment.planned_trials = self.numbers.len();
-        self.log.append(&[LogRecord::Searches(searches)])
-    }
-
-    /// What `linerate measure-self` kept beside the experiments, if it can be read.
-    fn self_measurement(&self) -> Option<SelfMeasurement> {
-        let results = self.store.directory().parent()?;
-        SelfMeasurement::read(results).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the generator's ceiling is not known");
-            None
-        })
     }
 
     /// Records that the recovery of lost pairs begins. The time since the end of the last trial does not

@@ -57,7 +57,20 @@ fn recover_one<E: Ethtool>(
         return Ok(Recovery::Discarded("its process has restored everything".to_owned()));
     }
     let present = name_of(root, record.interface.ifindex)?.map(|name| open(&name)).transpose()?;
-    let present = present.filter(|system| system.interface().is(&record.interface));
+    let present = present
+        .filter(|system| system.interface().is(&record.interface) && !store.is_of_its_predecessor(record));
+    if let Some(system) = &present
+        && store.may_be_of_its_predecessor(record)
+        && !system.interface().has_an_address_of(&record.interface)
+    {
+        return Ok(Recovery::Left(format!(
+            "{} has the address {} now, and not {}: it may be an interface of a later network namespace with the same number; \
+             `tune restore --forget` leaves it as it is",
+            record.interface.name,
+            system.interface().mac,
+            record.interface.mac
+        )));
+    }
     let (mut system, before) = match present {
         Some(mut system) => {
             let restored = restore_all(&mut system, record);

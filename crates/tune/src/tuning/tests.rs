@@ -14,7 +14,7 @@ fn store(root: &Path) -> Store {
     tree::write(root, "proc/sys/kernel/random/boot_id", "b-1\n");
     fs::create_dir_all(root.join("proc/self/ns")).unwrap();
     let _ = std::os::unix::fs::symlink("net:[4026531840]", root.join("proc/self/ns/net"));
-    Store::new(root, &root.join("run/tune")).unwrap()
+    Store::new(root, &root.join("run/tune"), Some(7)).unwrap()
 }
 
 /// Every setting of the host of files.
@@ -161,6 +161,48 @@ fn journals_of_other_boots_interfaces_and_namespaces_are_told_apart() {
         "{done:?}"
     );
     assert_eq!((files(root), &state(root)[1]), (0, &changed[1]), "and nothing is written");
+}
+
+/// The kernel gives the number of a network namespace that is gone to the next one, in which `eth0` has the number of the one before.
+#[test]
+fn a_journal_of_a_namespace_that_had_the_number_of_this_one_changes_nothing_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    tree::host(root);
+    let of_interface = Wanted { rfs: None, ..wanted() };
+    // It has no device, and so no address on a bus.
+    let driver = Fake { refuses: vec![0x03], ..tree::system(root).driver };
+    let system = || System::open(root, "eth0", 2, driver.clone()).unwrap();
+    let killed_with = |cookie| {
+        let mut store = store(root);
+        store.namespace_cookie = cookie;
+        let (mut tuning, _) = Tuning::apply(system(), store, &of_interface).unwrap();
+        tuning.record = None;
+    };
+    let recovered = || recover(root, &store(root), |_| Ok(system())).unwrap().remove(0).1;
+    let before = state(root);
+    killed_with(Some(6));
+    let changed = state(root);
+    assert_ne!(changed, before);
+    // The next one is nobody's to wait for it.
+    let (tuning, _) = Tuning::apply(system(), store(root), &of_interface).unwrap();
+    assert_eq!(files(root), 3, "two journals and a lock");
+    tuning.restore().unwrap();
+    assert!(matches!(recovered(), Recovery::Discarded(reason) if reason.contains("interface is gone")));
+    assert_eq!((state(root), files(root)), (changed.clone(), 0));
+
+    // Without a cookie, the address tells.
+    let address = "sys/class/net/eth0/address";
+    let own = tree::read(root, address);
+    tree::host(root);
+    killed_with(None);
+    let changed = state(root);
+    tree::write(root, address, "02:00:00:00:00:09\n");
+    assert!(matches!(recovered(), Recovery::Left(reason) if reason.contains("02:00:00:00:00:09")));
+    assert_eq!((state(root), files(root)), (changed, 1));
+    tree::write(root, address, &format!("{own}\n"));
+    assert!(matches!(recovered(), Recovery::Restored(restored) if restored.failed.is_empty()));
+    assert_eq!(files(root), 0);
 }
 
 #[test]

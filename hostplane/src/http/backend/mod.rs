@@ -24,7 +24,7 @@ use linerate_wire::counters::Counters;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::{SocketType, bind, listen};
 
 use self::absence::Absence;
 pub(crate) use self::absence::{PlannedAbsence, Presence};
@@ -33,7 +33,7 @@ use super::transport::{Either, Plain, Tls, TlsEnd, Transport};
 use crate::streams::counters::counters;
 use crate::streams::pool::{PoolError, chosen_cpus, pin};
 use crate::streams::raise_descriptor_limit;
-use crate::streams::socket::canonical;
+use crate::streams::socket::{canonical, unbound};
 
 /// Connections that may wait to be accepted; the kernel has a limit of its own (`net.core.somaxconn`).
 const BACKLOG: i32 = 65_535;
@@ -328,10 +328,7 @@ impl Place {
 /// A socket that is bound to an address, and that address.
 fn at(address: SocketAddr, shared: bool) -> Result<(OwnedFd, SocketAddr), BackendError> {
     let made = || -> rustix::io::Result<(OwnedFd, SocketAddr)> {
-        let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-        sockopt::set_socket_reuseaddr(&socket, true)?;
+        let (socket, address) = unbound(address, SocketType::STREAM)?;
         if shared {
             sockopt::set_socket_reuseport(&socket, true)?;
         }

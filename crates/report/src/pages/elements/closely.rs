@@ -20,11 +20,12 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     if !source.unread.is_empty() {
         blocks.push(Block::Text(format!("Records that could not be read: {}.", source.unread.join("; "))));
     }
+    let names = source.names();
     for trial in source.trials().filter(|trial| trial.record.is_some()) {
         let parts = side_by_side(PARTS.iter().flat_map(|part| part(source, &trial)));
         let tone = tone(trial.figures.verdict.kind);
         blocks.push(Block::Group(Group {
-            title: format!("{}: {}", trial.number, source.name(trial.figures)),
+            title: format!("{}: {}", trial.number, names.name(trial.figures)),
             badge: trial.figures.verdict.kind.to_string(),
             tone,
             open: total <= OPEN || tone == Tone::Bad,

@@ -4,7 +4,7 @@ use linerate_wire::report::LatencySummary;
 
 use super::super::chart::{Axis, Chart, Mark, Series, range};
 use super::super::model::{Block, Section};
-use super::super::source::{Source, Trial};
+use super::super::source::{Source, Trial, TrialNames};
 
 /// Most trials in one chart that can be distinguished.
 const TOGETHER: usize = 6;
@@ -14,8 +14,9 @@ const MOST_POINTS: usize = 160;
 const MOST_NAMES: usize = 16;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
+    let names = source.names();
     let curves: Vec<(usize, Series)> =
-        source.trials().filter_map(|trial| Some((trial.number, curve(source, &trial)?))).collect();
+        source.trials().filter_map(|trial| Some((trial.number, curve(names, &trial)?))).collect();
     let mut charts: Vec<Chart> = by_trial(source).into_iter().collect();
     charts.extend(curves.chunks(TOGETHER).filter_map(|curves| {
         let (first, last) = (curves.first()?.0, curves.last()?.0);
@@ -33,8 +34,8 @@ pub(super) fn section(source: &Source) -> Option<Section> {
 
 /// The delay of one trial.
 pub(super) fn blocks(source: &Source, trial: &Trial<'_>) -> Vec<Block> {
-    let chart =
-        curve(source, trial).and_then(|curve| chart(source, "Delay by percentile".to_owned(), vec![curve]));
+    let chart = curve(source.names(), trial)
+        .and_then(|curve| chart(source, "Delay by percentile".to_owned(), vec![curve]));
     chart.map(|chart| Block::Charts(vec![chart])).into_iter().collect()
 }
 
@@ -78,7 +79,7 @@ fn by_trial(source: &Source) -> Option<Chart> {
 
 /// Curve with a point per bucket: 1 / (1 − p) of the packets up to it, and its upper bound in µs. The last
 /// bucket is placed at the last packet.
-fn curve(source: &Source, trial: &Trial<'_>) -> Option<Series> {
+fn curve(names: TrialNames, trial: &Trial<'_>) -> Option<Series> {
     trial.delay()?;
     let latency = trial.received()?.receive.as_ref()?.latency.as_ref()?;
     let total: u64 = latency.histogram.iter().map(|bucket| bucket.1).fold(0, u64::saturating_add);
@@ -91,7 +92,7 @@ fn curve(source: &Source, trial: &Trial<'_>) -> Option<Series> {
         let beyond = (total - below).max(1);
         points.push((total as f64 / beyond as f64, micros(*bound)));
     }
-    Some(Series::new(format!("{}: {}", trial.number, source.name(trial.figures)), Mark::Line, thin(points)))
+    Some(Series::new(format!("{}: {}", trial.number, names.name(trial.figures)), Mark::Line, thin(points)))
 }
 
 /// Delay in µs. A logarithmic axis has no place for zero.

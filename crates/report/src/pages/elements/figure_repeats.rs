@@ -5,6 +5,7 @@ use linerate_results::streams::Figure;
 use super::super::model::{Block, Cell, Column, Row, Table};
 use super::super::number::things;
 use crate::compare::Group;
+use crate::grouping::by_key;
 use crate::streams::number::{heading, of_unit};
 
 const CONFIDENCE: f64 = 0.95;
@@ -17,13 +18,7 @@ pub(super) fn blocks<T>(
     profile: fn(&T) -> &str,
     group: fn(&[&T], &Figure<T>) -> Option<Group>,
 ) -> Vec<Block> {
-    let mut repeated: Vec<Vec<&T>> = Vec::new();
-    for trial in trials {
-        match repeated.iter_mut().find(|one| profile(one[0]) == profile(trial)) {
-            Some(same) => same.push(trial),
-            None => repeated.push(vec![trial]),
-        }
-    }
+    let mut repeated = by_key(trials, profile);
     repeated.retain(|trials| trials.len() > 1);
     if repeated.is_empty() {
         return Vec::new();

@@ -66,7 +66,7 @@ fn row(agent: &str, hosts: &[&HostSummary]) -> Row {
     // The sum over all trials; at least that of those of which it is known.
     let counted = |field: fn(&HostSummary) -> Option<u64>, tone: Tone| -> Cell {
         let known: Vec<u64> = hosts.iter().filter_map(|host| field(host)).collect();
-        let sum: u64 = known.iter().sum();
+        let sum = known.iter().copied().fold(0, u64::saturating_add);
         let text = match known.len() {
             0 => "-".to_owned(),
             all if all == hosts.len() => count(sum),
@@ -107,5 +107,7 @@ mod tests {
         assert_eq!(shown(&[&some, &some]), Cell::toned("2,400", Tone::Bad));
         assert_eq!(shown(&[&some, &none]), Cell::toned("≥ 1,200", Tone::Bad));
         assert_eq!(shown(&[&none]), Cell::toned("-", Tone::Neutral));
+        let all = host(Some(u64::MAX), None);
+        assert_eq!(shown(&[&all, &some]), Cell::toned(count(u64::MAX), Tone::Bad));
     }
 }

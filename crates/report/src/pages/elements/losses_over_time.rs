@@ -45,8 +45,9 @@ pub(super) fn told(times: &LossTimes) -> String {
 }
 
 fn charts(loss: &LossTimeline, duration_s: f64) -> Vec<Chart> {
-    let first = loss.intervals.first().map_or(0, |(interval, _)| *interval);
-    let end = loss.intervals.last().map_or(0, |(interval, _)| interval + 1);
+    let numbers = || loss.intervals.iter().map(|(interval, _)| *interval);
+    let (first, end) =
+        (numbers().min().unwrap_or(0), numbers().max().map_or(0, |last| last.saturating_add(1)));
     let interval_s = loss.interval_ns as f64 / 1e9;
     let until = ((duration_s / interval_s).ceil() as u64).max(end);
     let note = (loss.unplaced_packets > 0)
@@ -81,7 +82,9 @@ fn chart(
     }
     let mut points = vec![(0.0, 0.0)];
     for (at, packets) in drawn {
-        let (begin, end) = ((at * merged) as f64 * unit, ((at + 1) * merged).min(to - from) as f64 * unit);
+        let begin = at * merged;
+        let end = begin.saturating_add(merged).min(to - from) as f64 * unit;
+        let begin = begin as f64 * unit;
         points.extend([(begin, 0.0), (begin, packets as f64), (end, packets as f64), (end, 0.0)]);
     }
     let end = (to - from) as f64 * unit;
@@ -131,6 +134,15 @@ mod tests {
         let charts = charts(&loss((0..100).map(|at| (at, 1)).collect(), 0), 1.0);
         assert_eq!(charts.len(), 1);
         assert!(charts[0].series[0].points.is_sorted_by(|a, b| a.0 <= b.0));
+    }
+
+    #[test]
+    fn intervals_in_any_order_and_of_any_number_are_drawn() {
+        let drawn = charts(&loss(vec![(304, 1), (300, 2)], 0), 100.0);
+        let [_, close] = &drawn[..] else { panic!("{drawn:?}") };
+        assert_eq!((close.title.as_str(), close.x.to), ("Packets lost from 3.000 s on", 50.0));
+        let last = LossTimeline { intervals: vec![(u64::MAX, 1), (0, 1)], ..loss(vec![], 0) };
+        assert_eq!(charts(&last, 1.0).len(), 1);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Heat map of profiles and pairs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::super::model::{Block, Cell, Column, Row, Section, Table};
 use super::super::number::{percent_of, things};
-use super::super::source::Source;
+use super::super::source::{Source, TrialNames};
 use linerate_results::summary::TrialSummary;
 
 /// Most pairs in one table that fit on a page.
@@ -15,12 +15,13 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     if pairs.len() < 2 || source.summary.matrix_trials().next().is_none() {
         return None;
     }
+    let names = source.names();
     let mut profiles: Vec<String> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     let mut found: BTreeMap<(usize, &str), &TrialSummary> = BTreeMap::new();
     for trial in source.summary.matrix_trials() {
-        let name = profile(source, trial);
-        let index = profiles.iter().position(|known| *known == name).unwrap_or_else(|| {
-            profiles.push(name);
+        let index = *places.entry(profile(names, trial)).or_insert_with_key(|name| {
+            profiles.push(name.clone());
             profiles.len() - 1
         });
         found.insert((index, trial.pair.as_str()), trial);
@@ -46,8 +47,8 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     Some(Section { id: "matrix", title: "Profiles and pairs", blocks })
 }
 
-fn profile(source: &Source, trial: &TrialSummary) -> String {
-    if source.has_repeats() { format!("{} #{}", trial.profile, trial.repeat) } else { trial.profile.clone() }
+fn profile(names: TrialNames, trial: &TrialSummary) -> String {
+    if names.has_repeats { format!("{} #{}", trial.profile, trial.repeat) } else { trial.profile.clone() }
 }
 
 /// Received load as a share of the intended one. Trials have whole packets, so a difference of less than one

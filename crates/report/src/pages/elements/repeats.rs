@@ -4,6 +4,7 @@ use super::super::model::{Block, Cell, Column, Row, Section, Table};
 use super::super::number::{heading, of_unit, things};
 use super::super::source::Source;
 use crate::compare::{Metric, group};
+use crate::grouping::by_key;
 use linerate_results::figures::table::{FrameFigure, FrameUnit};
 use linerate_results::summary::TrialSummary;
 
@@ -16,15 +17,7 @@ const METRICS: [(Metric, &FrameFigure); 4] = [
 ];
 
 pub(super) fn section(source: &Source) -> Option<Section> {
-    let mut repeated: Vec<Vec<&TrialSummary>> = Vec::new();
-    for trial in source.summary.matrix_trials() {
-        let same =
-            |one: &&mut Vec<&TrialSummary>| (&one[0].profile, &one[0].pair) == (&trial.profile, &trial.pair);
-        match repeated.iter_mut().find(same) {
-            Some(trials) => trials.push(trial),
-            None => repeated.push(vec![trial]),
-        }
-    }
+    let mut repeated = by_key(source.summary.matrix_trials(), |trial| (&trial.profile, &trial.pair));
     repeated.retain(|trials| trials.len() > 1);
     if repeated.is_empty() {
         return None;

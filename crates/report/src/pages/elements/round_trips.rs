@@ -2,10 +2,11 @@
 
 use super::super::model::{Block, Cell, Column, Row, Section, Table, Tone};
 use super::super::number::{count, things};
-use super::super::source::{Source, Trial};
+use super::super::source::{Source, Trial, TrialNames};
 
 pub(super) fn section(source: &Source) -> Option<Section> {
-    let rows: Vec<Row> = source.trials().filter_map(|trial| row(source, &trial)).collect();
+    let names = source.names();
+    let rows: Vec<Row> = source.trials().filter_map(|trial| row(names, &trial)).collect();
     if rows.is_empty() {
         return None;
     }
@@ -33,7 +34,7 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     })
 }
 
-fn row(source: &Source, trial: &Trial<'_>) -> Option<Row> {
+fn row(names: TrialNames, trial: &Trial<'_>) -> Option<Row> {
     let figures = trial.figures;
     let reflector = figures.reflector?;
     let judged = |number: u64| -> Cell {
@@ -42,7 +43,7 @@ fn row(source: &Source, trial: &Trial<'_>) -> Option<Row> {
     let of_port = |number: Option<u64>| number.map_or("-".into(), judged);
     let cells = vec![
         trial.number.to_string().into(),
-        source.name(figures).into(),
+        names.name(figures).into(),
         count(figures.sent_packets).into(),
         count(reflector.received_packets).into(),
         judged(figures.sent_packets.saturating_sub(reflector.received_packets)),

@@ -1,5 +1,7 @@
 //! Topology: senders, receivers and links.
 
+use std::collections::HashSet;
+
 use super::super::model::{Block, Column, End, Fact, Link, Row, Section, Table};
 use super::super::number::{bit_rate, things};
 use super::super::source::Source;
@@ -9,7 +11,10 @@ use linerate_results::summary::AgentInfo;
 const DRAWN_PAIRS: usize = 8;
 
 pub(super) fn section(source: &Source) -> Option<Section> {
-    let links: Vec<Link> = source.pairs().into_iter().map(|pair| link(source, pair)).collect();
+    let round_trips = source.summary.trials.iter().filter(|trial| trial.direction.is_round_trip());
+    let round_trips: HashSet<&str> = round_trips.map(|trial| trial.pair.as_str()).collect();
+    let pairs = source.pairs().into_iter();
+    let links: Vec<Link> = pairs.map(|pair| link(source, pair, round_trips.contains(pair))).collect();
     // The pairs of streams are connections, which stand in their own section.
     if links.is_empty() || super::streams::is_of(&source.summary) || super::http::is_of(&source.summary) {
         return None;
@@ -18,12 +23,10 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     Some(Section { id: "topology", title: "Topology", blocks: vec![block] })
 }
 
-fn link(source: &Source, pair: &str) -> Link {
+fn link(source: &Source, pair: &str, is_round_trip: bool) -> Link {
     let (from, to) = pair.split_once('-').unwrap_or((pair, "?"));
     let [sender, receiver] = source.ends(pair);
     let speed = source.link_bps(pair).map_or("speed unknown".to_owned(), bit_rate);
-    let is_round_trip =
-        source.summary.trials.iter().any(|trial| trial.pair == pair && trial.direction.is_round_trip());
     let ways = if is_round_trip { ", there and back" } else { "" };
     Link {
         pair: pair.to_owned(),

@@ -2,7 +2,7 @@
 
 use super::super::model::{Block, Cell, Column, Row, Section, Table, Tone};
 use super::super::number::{count, figure, heading, mpps, percent, percent_of, things};
-use super::super::source::{Source, Trial, tone};
+use super::super::source::{Source, Trial, TrialNames, tone};
 use linerate_results::figures::table::FrameFigure;
 
 /// Delays of a trial and the keys of their columns.
@@ -34,12 +34,11 @@ pub(super) fn section(source: &Source) -> Option<Section> {
 
 fn table(source: &Source) -> Table {
     let mut columns = vec![Column::numbers("number", "#"), Column::words("profile", "profile")];
-    let has_repeats = source.has_repeats();
-    let has_pairs = source.pairs().len() > 1;
-    if has_repeats {
+    let names = source.names();
+    if names.has_repeats {
         columns.push(Column::numbers("repeat", "repeat"));
     }
-    if has_pairs {
+    if names.has_pairs {
         columns.push(Column::words("pair", "pair"));
     }
     columns.extend([
@@ -60,17 +59,17 @@ fn table(source: &Source) -> Table {
         let title = if index == 0 { format!("{} {title}", source.delay_name()) } else { title };
         columns.push(Column::numbers(*key, title));
     }
-    let rows: Vec<Row> = source.trials().map(|trial| row(source, &trial, has_repeats, has_pairs)).collect();
+    let rows: Vec<Row> = source.trials().map(|trial| row(source, &trial, names)).collect();
     Table { caption: things(rows.len(), "trial"), columns, rows }
 }
 
-fn row(source: &Source, trial: &Trial<'_>, has_repeats: bool, has_pairs: bool) -> Row {
+fn row(source: &Source, trial: &Trial<'_>, names: TrialNames) -> Row {
     let figures = trial.figures;
     let mut cells: Vec<Cell> = vec![trial.number.to_string().into(), figures.profile.clone().into()];
-    if has_repeats {
+    if names.has_repeats {
         cells.push(figures.repeat.to_string().into());
     }
-    if has_pairs {
+    if names.has_pairs {
         cells.push(figures.pair.clone().into());
     }
     let missed = figures.offered_missed_intended;

@@ -31,14 +31,15 @@ pub(super) fn section(source: &Source) -> Option<Section> {
         Tone::Warning => 1,
         _ => 2,
     });
-    findings.extend(judged.into_iter().map(|trial| Finding {
+    let left_out = (findings.len() + judged.len()).saturating_sub(MOST_FINDINGS);
+    findings.truncate(MOST_FINDINGS);
+    let names = source.names();
+    findings.extend(judged.into_iter().take(MOST_FINDINGS - findings.len()).map(|trial| Finding {
         tone: tone(trial.figures.verdict.kind),
         badge: trial.figures.verdict.kind.to_string(),
-        subject: format!("{}: {}", trial.number, source.name(trial.figures)),
+        subject: format!("{}: {}", trial.number, names.name(trial.figures)),
         evidence: trial.figures.verdict.evidence.clone(),
     }));
-    let left_out = findings.len().saturating_sub(MOST_FINDINGS);
-    findings.truncate(MOST_FINDINGS);
     // What trials of streams found stands in their own section.
     if is_of_streams && findings.is_empty() {
         return None;

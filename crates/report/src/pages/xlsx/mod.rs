@@ -5,6 +5,7 @@ mod flows;
 mod sections;
 mod streams;
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
@@ -30,6 +31,9 @@ const REPORT_COLUMNS: [(&str, f64); 7] = [
     ("Reference TCA/TGK", 28.0),
     ("Conclusion", 60.0),
 ];
+
+/// Most nodes that are named in a cell.
+const MOST_NODES: usize = 32;
 
 /// The workbook of an experiment; `sections` is its report.
 ///
@@ -67,17 +71,13 @@ fn report(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
     for (column, (title, width)) in (0..).zip(REPORT_COLUMNS) {
         sheet.set_column_width(column, width)?.write_with_format(0, column, title, &bold)?;
     }
-    let nodes: Vec<&str> = summary.experiment.agents.iter().map(|agent| agent.node.as_str()).collect();
-    let place = match nodes.split_first() {
-        Some((first, rest)) if rest.iter().all(|node| node == first) => (*first).to_owned(),
-        _ => nodes.join(", "),
-    };
+    let place = place(summary, summary.experiment.agents.iter().map(|agent| agent.node.as_str()));
     let mut row = 1;
     for trial in summary.matrix_trials() {
         let texts = [
             (0, description(trial)),
             (1, observed(trial)),
-            (3, format!("{} {place}", summary.experiment.platform)),
+            (3, place.clone()),
             (4, target(trial)),
             (5, reference(summary, trial)),
             (6, format!("{}: {}", trial.verdict.kind, trial.verdict.evidence)),
@@ -97,7 +97,7 @@ fn report(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
         let texts = [
             (0, format!("{}, {}", one.search.name(), label(&one.goal.goal))),
             (1, one.clause()),
-            (3, format!("{} {place}", summary.experiment.platform)),
+            (3, place.clone()),
             (4, format!("highest load with a loss of at most {} %", short(100.0 * one.goal.goal.loss_ratio))),
             (5, one.search.line_rate_pps.map_or_else(unknown_line_rate, line_rate)),
             (6, if one.is_regular() { "regular".to_owned() } else { format!("irregular: {}", one.why()) }),
@@ -112,6 +112,18 @@ fn report(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
         row += 1;
     }
     Ok(())
+}
+
+/// The platform and the names of the agents' nodes, each once and as many as a cell has room for.
+fn place<'s>(summary: &'s Summary, nodes: impl Iterator<Item = &'s str>) -> String {
+    let mut known = HashSet::new();
+    let nodes: Vec<&str> = nodes.filter(|node| known.insert(*node)).collect();
+    let mut place =
+        format!("{} {}", summary.experiment.platform, nodes[..nodes.len().min(MOST_NODES)].join(", "));
+    if nodes.len() > MOST_NODES {
+        place.push_str(&format!(" and {} more", nodes.len() - MOST_NODES));
+    }
+    place.trim_end().to_owned()
 }
 
 fn description(trial: &TrialSummary) -> String {
@@ -191,4 +203,22 @@ fn trials(sheet: &mut Worksheet, summary: &Summary) -> Result<(), XlsxError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linerate_results::fixtures::summary;
+    use linerate_results::summary::Status;
+
+    #[test]
+    fn each_node_is_named_once_and_the_names_fit_into_a_cell() {
+        let summary = summary(Status::Complete);
+        let place = |nodes: &[&str]| place(&summary, nodes.iter().copied());
+        assert_eq!(place(&["n1", "n2", "n1", "n2"]), "local n1, n2");
+        assert_eq!(place(&[]), "local");
+        let names: Vec<String> = (0..140).map(|number| format!("{number}{}", "n".repeat(250))).collect();
+        let many = place(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(many.len() < 32_767 && many.ends_with(" and 108 more"), "{many}");
+    }
 }

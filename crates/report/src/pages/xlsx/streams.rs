@@ -6,6 +6,7 @@ use linerate_results::streams::{STREAMS_FIGURES, StreamsTrialSummary};
 use linerate_results::summary::Summary;
 use linerate_wire::streams::bit_rate;
 
+use super::place;
 use crate::streams::number::{of_unit, unit};
 
 /// The sheet of trials, under this name: every figure in its own unit.
@@ -49,18 +50,12 @@ pub(super) fn report(
     mut row: u32,
     wrapped: &Format,
 ) -> Result<u32, XlsxError> {
-    let mut nodes: Vec<&str> = Vec::new();
-    for agent in &summary.experiment.streams_agents {
-        if !nodes.contains(&agent.node.as_str()) {
-            nodes.push(&agent.node);
-        }
-    }
-    let place = format!("{} {}", summary.experiment.platform, nodes.join(", "));
+    let place = place(summary, summary.experiment.streams_agents.iter().map(|agent| agent.node.as_str()));
     for trial in &summary.streams {
         let texts = [
             (0, format!("{} repeat {}", trial.profile, trial.repeat)),
             (1, observed(trial)),
-            (3, place.trim_end().to_owned()),
+            (3, place.clone()),
             (4, trial.intended_bps.map_or_else(|| "as fast as possible".to_owned(), bit_rate)),
             (6, format!("{}: {}", trial.verdict.kind, trial.verdict.evidence)),
         ];

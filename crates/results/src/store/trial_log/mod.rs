@@ -47,7 +47,10 @@ pub enum LogRecord {
     Failure(Box<FailureRecord>),
     /// The end of a trial on all pairs.
     TrialEnd(Box<TrialEnd>),
-    /// All searches so far; a later record replaces it.
+    /// A search; it takes the place of an earlier record of it.
+    Search(Box<SearchSummary>),
+    /// All searches so far, which take the place of all earlier records of searches. Empty before records of each:
+    /// only older programs write searches here, with a list that grows at the end of each search.
     Searches(Vec<SearchSummary>),
     /// The recovery of a lost pair.
     Recovery(String),

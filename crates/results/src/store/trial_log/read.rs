@@ -110,7 +110,7 @@ struct Derivation {
     http: ByLabel<HttpTrialSummary>,
     failures: Vec<(u32, TrialFailure)>,
     aggregates: Vec<(u32, Aggregate)>,
-    searches: Vec<SearchSummary>,
+    searches: Searches,
     recoveries: Vec<String>,
     sums: BTreeMap<String, FileSum>,
 }
@@ -140,7 +140,11 @@ impl Derivation {
                     head.overhead = overhead;
                 }
             }
-            LogRecord::Searches(searches) => self.searches = searches,
+            LogRecord::Search(search) => self.searches.put(*search),
+            LogRecord::Searches(searches) => {
+                self.searches = Searches::default();
+                searches.into_iter().for_each(|search| self.searches.put(search));
+            }
             LogRecord::Recovery(what) => self.recoveries.push(what),
         }
     }
@@ -160,12 +164,32 @@ impl Derivation {
             http,
             http_searches,
             aggregates: in_order(self.aggregates),
-            searches: self.searches,
+            searches: self.searches.all,
             failures: self.failures.into_iter().map(|(_, failure)| failure).collect(),
             recoveries: self.recoveries,
             overhead,
         };
         Some(Derived { summary, sums: self.sums, torn, damaged })
+    }
+}
+
+/// Searches in the order of their first records, each as its latest record has it.
+#[derive(Default)]
+struct Searches {
+    all: Vec<SearchSummary>,
+    /// Place of each search, by its profile, number and path.
+    places: HashMap<(String, u32, Option<String>), usize>,
+}
+
+impl Searches {
+    fn put(&mut self, search: SearchSummary) {
+        let (profile, number, path) = search.key();
+        let key = (profile.to_owned(), number, path.map(str::to_owned));
+        let place = *self.places.entry(key).or_insert(self.all.len());
+        match self.all.get_mut(place) {
+            Some(earlier) => *earlier = search,
+            None => self.all.push(search),
+        }
     }
 }
 

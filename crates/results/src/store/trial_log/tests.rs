@@ -3,9 +3,11 @@ use std::path::Path;
 
 use super::*;
 use crate::fixtures::record;
+use crate::fixtures::search::two_pairs;
 use crate::fixtures::summary;
 use crate::store::{Store, load};
-use crate::summary::OverheadPart;
+use crate::summary::{OverheadPart, SearchEnd};
+use linerate_experiment::search::SearchMode;
 
 fn head(status: Status) -> LogRecord {
     LogRecord::Head(Box::new(Head::of(&summary(status))))
@@ -43,6 +45,27 @@ fn a_log_gives_the_summary_in_the_order_of_the_plan() {
     assert_eq!(repeats(place.path()), [1, 2, 3]);
     assert_eq!((derived.summary.status, derived.summary.recoveries.len()), (Status::Complete, 1));
     assert_eq!((derived.sums.len(), derived.torn), (3, false));
+}
+
+#[test]
+fn searches_are_read_one_by_one_and_as_older_programs_wrote_them() {
+    let whole = two_pairs(SearchMode::Each).summary.searches;
+    let [a, b] = &whole[..] else { panic!("{whole:?}") };
+    let early = SearchSummary { ended: SearchEnd::Interrupted, trials: 1, ..a.clone() };
+    let one = |search: &SearchSummary| LogRecord::Search(Box::new(search.clone()));
+    let all = |searches: &[&SearchSummary]| LogRecord::Searches(searches.iter().copied().cloned().collect());
+    for (records, read) in [
+        (vec![all(&[&early]), all(&[a, b])], [a, b]),
+        (vec![one(&early), one(b), one(a)], [a, b]),
+        (vec![all(&[&early, b]), one(a)], [a, b]),
+        (vec![one(a), one(b), all(&[]), one(b), one(a)], [b, a]),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = TrialLog::begin(place.path(), &[head(Status::Running)]).unwrap();
+        log.append(&records).unwrap();
+        let searches = derive(place.path()).unwrap().unwrap().summary.searches;
+        assert_eq!(searches.iter().collect::<Vec<_>>(), read);
+    }
 }
 
 #[test]

@@ -267,7 +267,7 @@ fn door(agent: &KernelAgent) -> Result<SocketAddr, String> {
     let door = engine.http.as_ref().ok_or_else(|| {
         format!("{} answers no HTTP requests; its program is older than this one", agent.name())
     })?;
-    address_of(agent.name(), engine, door.listen, None)
+    address_of(agent.name(), engine, door.listen, None, agent.address())
 }
 
 /// Prepares and arms agents, of which the first has the place `first`.

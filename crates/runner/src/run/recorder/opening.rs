@@ -99,6 +99,7 @@ impl<'s> Recorder<'s> {
             numbers: trials.into_iter().map(|trial| trial.key).zip(1..).collect(),
             outcomes,
             planned: planned.recorded,
+            searches: Vec::new(),
             has_tuned: false,
             first_recorded: earlier
                 .and_then(|earlier| earlier.summary.trials.first())

@@ -226,7 +226,7 @@ fn routes(
     let of = |connection: &Connection| {
         let (from, to) = (&agents[connection.from], &agents[connection.to]);
         let names = (from.name(), to.name());
-        Route::find(connection, names, from.streams_engine(), to.streams_engine(), version)
+        Route::find(connection, names, from.streams_engine(), to.streams_engine(), version, to.address())
     };
     connections.iter().map(of).collect()
 }

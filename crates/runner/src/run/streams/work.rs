@@ -20,8 +20,8 @@ pub(in crate::run) struct Route {
 }
 
 impl Route {
-    /// The route of a connection between two engines; `names` are their agents. `version` is the IP version where the kernel chooses the
-    /// interface; `None`: that of the first address.
+    /// The route of a connection between two engines; `names` are their agents. Where the kernel chooses the interface, `known` is the
+    /// receiver's address as its platform has it, and `version` the IP version; `None`: that of `known`, or of the first address.
     ///
     /// # Errors
     /// When an interface, or an address on it, is missing: agent, reason and remedy.
@@ -31,9 +31,10 @@ impl Route {
         from: &StreamsEngine,
         to: &StreamsEngine,
         version: Option<IpVersion>,
+        known: Option<IpAddr>,
     ) -> Result<Self, String> {
         let Some(name) = &connection.interface else {
-            return Ok(Self { to: usual_address(names.1, to, version)?, from: None, interface: None });
+            return Ok(Self { to: usual_address(names.1, to, version, known)?, from: None, interface: None });
         };
         let here = interface(names.0, from, name)?;
         let there = interface(names.1, to, name)?;
@@ -47,7 +48,8 @@ impl Route {
             )
         })?;
         let to = listening(to, pair.1).ok_or_else(|| {
-            format!("{} does not accept streams at {}; give it --streams 0.0.0.0:22023", names.1, pair.1)
+            let all = if pair.1.is_ipv4() { "0.0.0.0" } else { "[::]" };
+            format!("{} does not accept streams at {}; give it --streams {all}:22023", names.1, pair.1)
         })?;
         Ok(Self { to, from: Some(pair.0), interface: Some(name.as_str().to_owned()) })
     }
@@ -102,41 +104,58 @@ fn listening(engine: &StreamsEngine, address: IpAddr) -> Option<SocketAddr> {
     exact.or_else(any).map(|listen| SocketAddr::new(address, listen.port()))
 }
 
-/// Where an engine accepts streams when no interface is given: its own address, or the first of its host.
+/// Where an engine accepts streams when no interface is given.
 fn usual_address(
     agent: &str,
     engine: &StreamsEngine,
     version: Option<IpVersion>,
+    known: Option<IpAddr>,
 ) -> Result<SocketAddr, String> {
     let first =
         engine.listen.first().ok_or_else(|| format!("{agent} accepts no streams; give it --streams"))?;
-    address_of(agent, engine, *first, version)
+    address_of(agent, engine, *first, version, known)
 }
 
-/// Where others reach what an engine listens at with `first`: that address, or the first of its host, of the IP `version` if one is
-/// given; else IPv4 before IPv6.
+/// Where others reach what an engine listens at with `first`: that address, unless it stands for all of them. Of all, it is the one that
+/// its platform knows, or another one of the same interface: a pod with several networks has others, too, and any of them may be the first.
+/// Without a `known` one it is the first of the host. IPv4 comes before IPv6, unless a `version` is given.
 pub(in crate::run) fn address_of(
     agent: &str,
     engine: &StreamsEngine,
     first: SocketAddr,
     version: Option<IpVersion>,
+    known: Option<IpAddr>,
 ) -> Result<SocketAddr, String> {
     if !first.ip().is_unspecified() {
         return Ok(first);
     }
-    let up = || engine.interfaces.iter().filter(|interface| interface.up);
     let is_wanted = |one: IpAddr| version.is_none_or(|version| IpVersion::of(one) == version);
-    let usable =
-        |one: &&IpAddr| !is_link_local(**one) && (one.is_ipv4() || first.is_ipv6()) && is_wanted(**one);
-    let all = || up().flat_map(|one| &one.addresses).filter(usable);
-    let outside = || all().filter(|one| !one.is_loopback());
-    let address = outside().find(|one| one.is_ipv4()).or_else(|| outside().next()).or_else(|| all().next());
-    let address = address.ok_or_else(|| match version {
-        Some(IpVersion::V6) => {
+    let is_usable = |one: IpAddr| !is_link_local(one) && (one.is_ipv4() || first.is_ipv6()) && is_wanted(one);
+    if let Some(known) = known.filter(|known| is_usable(*known)) {
+        return Ok(SocketAddr::new(known, first.port()));
+    }
+    let up = engine.interfaces.iter().filter(|interface| interface.up);
+    let asked = up.filter(|one| known.is_none_or(|known| one.addresses.contains(&known)));
+    let usable: Vec<IpAddr> =
+        asked.flat_map(|one| &one.addresses).copied().filter(|one| is_usable(*one)).collect();
+    let outside = || usable.iter().filter(|one| !one.is_loopback());
+    // The loopback address of another host or pod leads to oneself.
+    let inside = || usable.iter().find(|_| known.is_none());
+    let address = outside().find(|one| one.is_ipv4()).or_else(|| outside().next()).or_else(inside);
+    let address = address.ok_or_else(|| match (version, known) {
+        (Some(IpVersion::V6), None) => {
             format!("{agent} has no IPv6 address but link-local ones; give its interface one")
         }
-        Some(IpVersion::V4) => format!("{agent} has no IPv4 address; give its interface one"),
-        None => format!("{agent} has no address; set an interface up"),
+        (Some(IpVersion::V4), None) => format!("{agent} has no IPv4 address; give its interface one"),
+        (None, None) => format!("{agent} has no address; set an interface up"),
+        (version, Some(known)) if version.is_some_and(|version| IpVersion::of(known) != version) => {
+            let version = if known.is_ipv4() { "IPv6" } else { "IPv4" };
+            format!("{agent} is at {known} and has no {version} address that others reach beside it; give its interface one")
+        }
+        (_, Some(known)) => {
+            let port = first.port();
+            format!("{agent} is at {known} and listens at IPv4 addresses alone, of which that interface has none; start it with [::]:{port} in place of {first}")
+        }
     })?;
     Ok(SocketAddr::new(*address, first.port()))
 }
@@ -212,7 +231,7 @@ mod tests {
     fn a_route_uses_the_addresses_of_the_interface() {
         let from = engine("0.0.0.0:9", &[("lo", &["127.0.0.1"]), ("net1", &["fe80::1", "10.0.1.1"])]);
         let to = engine("0.0.0.0:7", &[("net1", &["10.0.1.2", "fd00::2"])]);
-        let route = |interface| Route::find(&connection(interface), ("a0", "a1"), &from, &to, None);
+        let route = |interface| Route::find(&connection(interface), ("a0", "a1"), &from, &to, None, None);
         let found = route(Some("net1")).unwrap();
         assert_eq!(found.to, "10.0.1.2:7".parse().unwrap());
         assert_eq!(
@@ -227,7 +246,7 @@ mod tests {
         assert!(missing.contains("a0 has no interface net9; it has lo, net1"), "{missing}");
         let elsewhere = engine("10.9.9.9:7", &[("net1", &["10.0.1.2"])]);
         let refused =
-            Route::find(&connection(Some("net1")), ("a0", "a1"), &from, &elsewhere, None).unwrap_err();
+            Route::find(&connection(Some("net1")), ("a0", "a1"), &from, &elsewhere, None, None).unwrap_err();
         assert!(refused.contains("a1 does not accept streams at 10.0.1.2"), "{refused}");
     }
 
@@ -235,17 +254,57 @@ mod tests {
     fn the_ip_version_of_a_host_with_both_is_that_of_the_traffic() {
         let both: &[&str] = &["10.0.1.2", "fe80::2", "fd00::2"];
         let to = engine("[::]:7", &[("lo", &["127.0.0.1", "::1"]), ("eth0", both)]);
-        let way = |version| usual_address("a1", &to, version).map(|found| found.to_string());
+        let way = |version| usual_address("a1", &to, version, None).map(|found| found.to_string());
         assert_eq!(way(None).unwrap(), "10.0.1.2:7");
         assert_eq!(way(Some(IpVersion::V6)).unwrap(), "[fd00::2]:7");
         assert_eq!(way(Some(IpVersion::V4)).unwrap(), "10.0.1.2:7");
         let to = engine("[::]:7", &[("br0", &["fd00::9"]), ("eth0", both)]);
-        assert_eq!(usual_address("a1", &to, None).unwrap().to_string(), "10.0.1.2:7");
+        assert_eq!(usual_address("a1", &to, None, None).unwrap().to_string(), "10.0.1.2:7");
         let to = engine("[::]:7", &[("lo", &["127.0.0.1"]), ("eth0", &["fe80::2", "fd00::2"])]);
-        assert_eq!(usual_address("a1", &to, None).unwrap().to_string(), "[fd00::2]:7");
+        assert_eq!(usual_address("a1", &to, None, None).unwrap().to_string(), "[fd00::2]:7");
         let to = engine("[::]:7", &[("eth0", &["10.0.1.2", "fe80::2"])]);
-        let missing = usual_address("a1", &to, Some(IpVersion::V6)).unwrap_err();
+        let missing = usual_address("a1", &to, Some(IpVersion::V6), None).unwrap_err();
         assert!(missing.starts_with("a1 has no IPv6 address but link-local ones"), "{missing}");
+    }
+
+    /// `data0` comes first by its name, and is another network; so is a bridge in the network of a node.
+    #[test]
+    fn an_agent_is_reached_at_the_address_that_its_platform_has_for_it() {
+        let net = |eth0: &'static [&'static str]| {
+            [("data0", &["198.18.0.2", "fd01::2"] as &[&str]), ("eth0", eth0), ("lo", &["127.0.0.1", "::1"])]
+        };
+        let both = net(&["10.0.1.2", "fe80::2", "fd00::2"]);
+        let (ipv4, ipv6) = (net(&["10.0.1.2"]), net(&["fe80::2", "fd00::2"]));
+        let (v4, v6) = (Some(IpVersion::V4), Some(IpVersion::V6));
+        for (listen, interfaces, known, version, expected) in [
+            ("[::]:7", &both, "10.0.1.2", None, "10.0.1.2:7"),
+            ("0.0.0.0:7", &both, "10.0.1.2", None, "10.0.1.2:7"),
+            // A network that the agent does not see as an interface's, such as that of a translated address.
+            ("[::]:7", &both, "192.0.2.9", None, "192.0.2.9:7"),
+            ("[::]:7", &both, "fd00::2", None, "[fd00::2]:7"),
+            ("[::]:7", &both, "10.0.1.2", v6, "[fd00::2]:7"),
+            ("[::]:7", &both, "fd00::2", v4, "10.0.1.2:7"),
+            ("[::]:7", &ipv6, "fd00::2", None, "[fd00::2]:7"),
+            // Pods of an earlier version listen on IPv4 alone.
+            ("0.0.0.0:7", &both, "fd00::2", None, "10.0.1.2:7"),
+            ("10.0.1.2:7", &both, "192.0.2.9", None, "10.0.1.2:7"),
+            ("0.0.0.0:7", &ipv6, "fd00::2", None, "a1 is at fd00::2 and listens at IPv4 addresses alone"),
+            ("[::]:7", &ipv4, "10.0.1.2", v6, "a1 is at 10.0.1.2 and has no IPv6 address"),
+        ] {
+            let known = Some(known.parse().unwrap());
+            let found = usual_address("a1", &engine(listen, interfaces), version, known);
+            let found = found.map_or_else(|error| error, |found| found.to_string());
+            assert!(found.starts_with(expected), "{listen} {known:?} {version:?}: {found}");
+            let found = Route::find(
+                &connection(Some("data0")),
+                ("a0", "a1"),
+                &engine("[::]:9", &both),
+                &engine("[::]:7", interfaces),
+                None,
+                known,
+            );
+            assert_eq!(found.unwrap().to.to_string(), "198.18.0.2:7", "an interface that is given is taken");
+        }
     }
 
     #[test]
@@ -257,7 +316,7 @@ mod tests {
         ];
         let routes: Vec<Route> = connections
             .iter()
-            .map(|one| Route::find(one, ("x", "y"), &ends[one.from], &ends[one.to], None).unwrap())
+            .map(|one| Route::find(one, ("x", "y"), &ends[one.from], &ends[one.to], None, None).unwrap())
             .collect();
         let spec: StreamsSpec = serde_json::from_str(
             r#"{"protocol":"tcp","streams":1,"load":"max","duration_ms":1,"bytes":null,"block_bytes":9}"#,

@@ -8,15 +8,15 @@ use linerate_results::http::{BackendShare, HttpTrialSummary};
 use super::super::super::chart::{Axis, Chart, Mark, Series};
 use super::super::super::model::{Block, Column, Row, Table};
 use super::super::super::number::{count, percent, things};
-use super::name;
+use super::Names;
 
 /// Most rows of the table of backends; exports have all.
 const MOST_ROWS: usize = 200;
 
-pub(super) fn blocks(trials: &[HttpTrialSummary]) -> Vec<Block> {
+pub(super) fn blocks(trials: &[HttpTrialSummary], names: &Names<'_>) -> Vec<Block> {
     let mut blocks: Vec<Block> =
         scaling(trials).into_iter().map(|chart| Block::Charts(vec![chart])).collect();
-    blocks.extend(spread(trials));
+    blocks.extend(spread(trials, names));
     blocks
 }
 
@@ -62,7 +62,7 @@ fn scaling(trials: &[HttpTrialSummary]) -> Option<Chart> {
 }
 
 /// Answers of every backend in every trial with several.
-fn spread(trials: &[HttpTrialSummary]) -> Option<Block> {
+fn spread(trials: &[HttpTrialSummary], names: &Names<'_>) -> Option<Block> {
     let columns = vec![
         Column::words("trial", "trial"),
         Column::words("backend", "backend"),
@@ -75,7 +75,7 @@ fn spread(trials: &[HttpTrialSummary]) -> Option<Block> {
     let row = |trial: &HttpTrialSummary, backend: &str, share: &BackendShare| Row {
         key: format!("{}/{backend}", trial.trial),
         cells: vec![
-            name(trials, trial).into(),
+            names.name(trial).into(),
             backend.to_owned().into(),
             count(share.answers).into(),
             number(share.answered).into(),

@@ -6,6 +6,8 @@ mod over_time;
 mod tests;
 mod trials;
 
+use std::collections::HashSet;
+
 use linerate_experiment::http::HttpProtocol;
 use linerate_results::http::{HTTP_FIGURES, HttpLimit, HttpSearchSummary, HttpTrialSummary, LatencyBasis};
 use linerate_results::summary::{SearchEnd, Summary};
@@ -26,14 +28,15 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     if !is_of(&source.summary) {
         return None;
     }
+    let names = Names::of(trials);
     let mut blocks = vec![Block::Text(headline(&source.summary))];
     blocks.extend(searches(&source.summary));
-    blocks.push(Block::Findings(trials.iter().flat_map(|trial| findings(trials, trial)).collect()));
+    blocks.push(Block::Findings(trials.iter().flat_map(|trial| findings(&names, trial)).collect()));
     blocks.push(Block::Text(believe(trials)));
     blocks.extend(trials::blocks(trials));
     blocks.extend(figure_repeats::blocks(trials, HTTP_FIGURES, |trial| &trial.profile, http_group));
-    blocks.extend(backends::blocks(trials));
-    blocks.extend(over_time::blocks(source));
+    blocks.extend(backends::blocks(trials, &names));
+    blocks.extend(over_time::blocks(source, &names));
     blocks.extend(super::streams::agents::blocks(source));
     Some(Section { id: "http", title: "HTTP", blocks })
 }
@@ -86,14 +89,28 @@ fn believe(trials: &[HttpTrialSummary]) -> String {
     }
 }
 
-/// Name of a trial among all.
-fn name(trials: &[HttpTrialSummary], trial: &HttpTrialSummary) -> String {
-    let repeated = trials.iter().filter(|other| other.profile == trial.profile).count() > 1;
-    if repeated { format!("{} repeat {}", trial.profile, trial.repeat) } else { trial.profile.clone() }
+/// Names of trials among all: those of profiles with several trials have their repeat.
+struct Names<'s> {
+    repeated: HashSet<&'s str>,
 }
 
-fn findings(trials: &[HttpTrialSummary], trial: &HttpTrialSummary) -> Vec<Finding> {
-    let name = name(trials, trial);
+impl<'s> Names<'s> {
+    fn of(trials: &'s [HttpTrialSummary]) -> Self {
+        let mut known = HashSet::new();
+        let profiles = trials.iter().map(|trial| trial.profile.as_str());
+        Self { repeated: profiles.filter(|profile| !known.insert(*profile)).collect() }
+    }
+
+    fn name(&self, trial: &HttpTrialSummary) -> String {
+        match self.repeated.contains(trial.profile.as_str()) {
+            true => format!("{} repeat {}", trial.profile, trial.repeat),
+            false => trial.profile.clone(),
+        }
+    }
+}
+
+fn findings(names: &Names<'_>, trial: &HttpTrialSummary) -> Vec<Finding> {
+    let name = names.name(trial);
     let finding = |tone, badge: &str, evidence| Finding {
         tone,
         badge: badge.to_owned(),

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use super::super::super::chart::{Axis, Chart, Mark, Series};
 use super::super::super::model::{Block, Group};
 use super::super::super::source::Source;
-use super::{name, tone};
+use super::{Names, tone};
 use crate::http::Timeline;
 
 /// Trials whose details are shown open.
 const OPEN: usize = 8;
 
-pub(super) fn blocks(source: &Source) -> Vec<Block> {
+pub(super) fn blocks(source: &Source, names: &Names<'_>) -> Vec<Block> {
     let trials = &source.summary.http;
     let shown: BTreeMap<usize, &Timeline> = source.http.iter().map(|(index, one)| (*index, one)).collect();
     let mut blocks: Vec<Block> = shown
@@ -19,7 +19,7 @@ pub(super) fn blocks(source: &Source) -> Vec<Block> {
         .map(|(index, timeline)| {
             let trial = &trials[index];
             Block::Group(Group {
-                title: name(trials, trial),
+                title: names.name(trial),
                 badge: trial.verdict.kind.to_string(),
                 tone: tone(trial.verdict.kind),
                 open: trials.len() <= OPEN || !trial.complete,

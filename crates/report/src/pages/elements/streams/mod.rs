@@ -17,7 +17,7 @@ use super::super::number::{count, percent, short, things};
 use super::super::source::{Source, limit_tone, streams_tone};
 use super::figure_repeats;
 use crate::compare::streams_group;
-use crate::streams::{StreamsDetail, name};
+use crate::streams::{StreamsDetail, has_repeats, name};
 
 /// Trials whose details are shown open; of more, only those with silent or incomplete connections are.
 const OPEN: usize = 8;
@@ -32,8 +32,9 @@ pub(super) fn section(source: &Source) -> Option<Section> {
     if !is_of(&source.summary) {
         return None;
     }
+    let has_repeats = has_repeats(trials);
     let mut blocks = vec![Block::Text(headline(&source.summary))];
-    blocks.push(Block::Findings(trials.iter().flat_map(|trial| findings(trials, trial)).collect()));
+    blocks.push(Block::Findings(trials.iter().flat_map(|trial| findings(trial, has_repeats)).collect()));
     blocks.extend(trials::blocks(trials));
     blocks.extend(figure_repeats::blocks(trials, STREAMS_FIGURES, |trial| &trial.profile, streams_group));
     if source.streams.len() < trials.len() && !source.streams.is_empty() {
@@ -80,8 +81,8 @@ fn headline(summary: &Summary) -> String {
 }
 
 /// What a trial found: the rate and what limited it, then what a reader must know of it.
-fn findings(trials: &[StreamsTrialSummary], trial: &StreamsTrialSummary) -> Vec<Finding> {
-    let name = name(trials, trial);
+fn findings(trial: &StreamsTrialSummary, has_repeats: bool) -> Vec<Finding> {
+    let name = name(trial, has_repeats);
     let finding = |tone, badge: &str, evidence| Finding {
         tone,
         badge: badge.to_owned(),
@@ -90,7 +91,7 @@ fn findings(trials: &[StreamsTrialSummary], trial: &StreamsTrialSummary) -> Vec<
     };
     let kind = trial.verdict.kind;
     let mut findings = vec![finding(limit_tone(kind), &kind.to_string(), answer(trial))];
-    let silent = trial.connections - trial.connections_alive;
+    let silent = trial.connections.saturating_sub(trial.connections_alive);
     if silent > 0 {
         let named = trial.silent_connections.join(", ");
         let more = (silent as usize).saturating_sub(trial.silent_connections.len());
@@ -161,7 +162,7 @@ fn closely(trial: &StreamsTrialSummary, detail: &StreamsDetail, trials: &[Stream
     blocks.extend(connections::blocks(detail));
     blocks.extend(agents::cpu(trial, detail));
     Block::Group(Group {
-        title: name(trials, trial),
+        title: name(trial, has_repeats(trials)),
         badge: trial.verdict.kind.to_string(),
         tone,
         open: trials.len() <= OPEN || tone == Tone::Bad,

@@ -46,6 +46,13 @@ fn silent_and_worst_paths_are_named_first() {
 }
 
 #[test]
+fn more_connections_alive_than_there_are_leave_none_silent() {
+    let mut source = source(&[mesh(Protocol::Tcp, 4, &["net0"])]);
+    source.summary.streams[0].connections_alive = source.summary.streams[0].connections + 1;
+    assert!(!render(&source, ReportFormat::Md).contains("no byte of"));
+}
+
+#[test]
 fn a_mesh_of_thousands_of_connections_is_a_small_readable_report() {
     let source =
         source(&[mesh(Protocol::Tcp, 49, &["net0", "net1"]), mesh(Protocol::Udp, 49, &["net0", "net1"])]);
