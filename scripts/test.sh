@@ -54,11 +54,17 @@ trap 'exit 143' TERM HUP
 
 end_all() {
     local pid
-    for pid in "${running[@]}"; do
-        pkill -TERM -P "$pid" || true
-        { kill -TERM "$pid" && wait "$pid"; } 2>/dev/null || true
-    done
+    for pid in "${running[@]}"; do end_tree "$pid"; done
+    for pid in "${running[@]}"; do wait "$pid" 2>/dev/null || true; done
     rm -rf "$scratch"
+}
+
+# end_tree PID: this process and those that it has started so far. What it starts now tidies up.
+end_tree() {
+    local children child
+    children=$(pgrep --parent "$1" || true)
+    kill -TERM "$1" 2>/dev/null || true
+    for child in $children; do end_tree "$child"; done
 }
 
 # begin NAME COMMAND…: in the background. Its output is shown as a whole when it is waited for, and what it could not run has a file of its own.
@@ -115,11 +121,11 @@ containers() {
 }
 
 # beside_others: in the CPU time that the other stages leave, which wait for processes, guests and pods for a part of the time. Beside tests that must
-# have the CPUs to themselves it is SCHED_IDLE, which makes way at once, until with_a_share ends that.
+# have the CPUs to themselves it is SCHED_IDLE, which makes way at once, until with_a_share ends that, which takes root.
 beside_others() {
     local ended=0
     renice -n 19 "$BASHPID" >/dev/null
-    chrt --idle --pid 0 "$BASHPID" || true
+    [ "$(id -u)" -ne 0 ] || chrt --idle --pid 0 "$BASHPID"
     scripts/dependencies.sh || ended=$?
     scripts/miri.sh || ended=$?
     scripts/fuzz.sh "$fuzz_seconds" || ended=$?
