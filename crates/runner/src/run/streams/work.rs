@@ -143,6 +143,9 @@ pub(in crate::run) fn address_of(
     let inside = || usable.iter().find(|_| known.is_none());
     let address = outside().find(|one| one.is_ipv4()).or_else(|| outside().next()).or_else(inside);
     let address = address.ok_or_else(|| match (version, known) {
+        (Some(IpVersion::V6), _) if first.is_ipv4() => {
+            format!("{agent} listens at IPv4 addresses alone; start it with [::]:{} in place of {first}", first.port())
+        }
         (Some(IpVersion::V6), None) => {
             format!("{agent} has no IPv6 address but link-local ones; give its interface one")
         }
@@ -290,6 +293,8 @@ mod tests {
             ("10.0.1.2:7", &both, "192.0.2.9", None, "10.0.1.2:7"),
             ("0.0.0.0:7", &ipv6, "fd00::2", None, "a1 is at fd00::2 and listens at IPv4 addresses alone"),
             ("[::]:7", &ipv4, "10.0.1.2", v6, "a1 is at 10.0.1.2 and has no IPv6 address"),
+            ("0.0.0.0:7", &both, "10.0.1.2", v6, "a1 listens at IPv4 addresses alone; start it with [::]:7"),
+            ("0.0.0.0:7", &ipv6, "fd00::2", v6, "a1 listens at IPv4 addresses alone; start it with [::]:7"),
         ] {
             let known = Some(known.parse().unwrap());
             let found = usual_address("a1", &engine(listen, interfaces), version, known);
