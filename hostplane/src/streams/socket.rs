@@ -91,9 +91,18 @@ pub(crate) fn datagrams_from(local: SocketAddr, peer: SocketAddr) -> Result<Owne
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = made(socket_with(family, SocketType::DGRAM, flags, None))?;
     options::set_socket_reuseaddr(&fd, true).map_err(refused("SO_REUSEADDR"))?;
-    bind(&fd, &local).map_err(|errno| SocketError::Other(errno.into()))?;
+    let bound = match bind(&fd, &local) {
+        // The client's address of this host is not the host's own: one that is translated on the way.
+        Err(Errno::ADDRNOTAVAIL) => bind(&fd, &SocketAddr::new(any_of(local.ip()), local.port())),
+        bound => bound,
+    };
+    bound.map_err(|errno| SocketError::Other(errno.into()))?;
     rustix::net::connect(&fd, &peer).map_err(|errno| SocketError::Other(errno.into()))?;
     Ok(fd)
+}
+
+fn any_of(address: IpAddr) -> IpAddr {
+    if address.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
 }
 
 /// Sets the options that must be there before a TCP connection is made.
@@ -325,6 +334,11 @@ mod tests {
         assert_eq!(&room[..3], b"one");
         assert_eq!(of_two.recv(&mut room).unwrap(), 3);
         assert_eq!(&room[..3], b"two");
+        let translated = SocketAddr::new("192.0.2.9".parse().unwrap(), local.port());
+        let three = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let of_three = UdpSocket::from(datagrams_from(translated, three.local_addr().unwrap()).unwrap());
+        three.send_to(b"three", local).unwrap();
+        assert_eq!(of_three.recv(&mut room).unwrap(), 5);
         let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
         stranger.send_to(b"hello", local).unwrap();
         assert_eq!(listener.recv(&mut room).unwrap(), 5);
