@@ -24,7 +24,8 @@ Examples:
     echo '{\"kind\": \"stalls\", \"capacity_pps\": 1e6, \"stall_probability_per_s\": 0.1, \"stall_s\": 0.002}' > stalls.json
     linerate search simulate stalls.json --seed 7 --trials
 
-Kinds of models: cliff, linear, buffer, floor, hole, stalls, jitter, warm-up, recovering, generator-limited (docs/search.md).
+Kinds of models: cliff, linear, buffer, floor, hole, stalls, jitter, warm-up, recovering,
+generator-limited (docs/search.md).
 Exit codes: 0 simulated, whatever the result, 1 the model cannot be read, 2 wrong usage or model.";
 
 /// Rate searches without traffic.
