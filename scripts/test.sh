@@ -120,23 +120,24 @@ containers() {
     return "$ended"
 }
 
-# beside_others: in the CPU time that the other stages leave, which wait for processes, guests and pods for a part of the time. Beside tests that must
-# have the CPUs to themselves it is SCHED_IDLE, which makes way at once, until with_a_share ends that, which takes root.
+# beside_others: begins beside tests that must have the CPUs to themselves: as SCHED_IDLE, which makes way at once. Fuzz targets first, which take their
+# time with any CPU.
 beside_others() {
     local ended=0
     renice -n 19 "$BASHPID" >/dev/null
     [ "$(id -u)" -ne 0 ] || chrt --idle --pid 0 "$BASHPID"
     scripts/dependencies.sh || ended=$?
-    scripts/miri.sh || ended=$?
     scripts/fuzz.sh "$fuzz_seconds" || ended=$?
+    scripts/miri.sh || ended=$?
     return "$ended"
 }
 
-# with_a_share PID: this process and those that it has started are no longer SCHED_IDLE. On busy CPUs that would get nothing at all, and what holds a
-# lock of the file system then holds up everybody else.
+# with_a_share PID: this process and those that it has started get CPU time beside others, which takes root. On busy CPUs SCHED_IDLE gets nothing at all, and
+# what holds a lock of the file system then holds up everybody else.
 with_a_share() {
     local child
     chrt --all-tasks --other --pid 0 "$1" 2>/dev/null || true
+    renice -n 10 "$1" >/dev/null 2>&1 || true
     for child in $(pgrep --parent "$1" || true); do with_a_share "$child"; done
 }
 
@@ -182,7 +183,7 @@ tests_stage tests --tests -- --test-threads=3 --skip alone:: --skip on_stub:: --
 say "tests on a stub of the Kubernetes API, eight at a time"
 tests_stage stub --test api_stub -- --test-threads=8
 
-# cargo lets others wait while it compiles, so lints come when few tests are left. Before the fuzz targets, which take their time with any CPU.
+# cargo lets others wait while it compiles, so lints come when few tests are left.
 begin lints nice -n 10 scripts/lints.sh
 say "containers: the images, unprivileged containers; cluster: pods on a real Kubernetes cluster"
 end containers
