@@ -21,11 +21,12 @@ usage() {
     cat <<'END'
 Usage: scripts/vm.sh prepare
        scripts/vm.sh run [OPTIONS] -- SCRIPT [ARGUMENTS]
-       scripts/vm.sh test [SCENARIO…]
+       scripts/vm.sh test [SCENARIO…|counting|others]
 
 prepare   installs QEMU and what else is missing (root), unpacks a Debian kernel below ~/.cache/linerate/vm
 run       boots, makes VFs, runs SCRIPT with bash as the guest's root, and ends as SCRIPT ended
-test      runs the scenarios (default: all of them) and prints PASS, FAIL or NOT RUN for every check
+test      runs the scenarios (default: all of them) and prints PASS, FAIL or NOT RUN for every check. `counting`: those that count packets and
+          need the CPUs; `others`: those that may run beside anything
 
 The guest sees this machine's files; what it writes to them is lost when it ends. What it leaves in /run/share/results is kept.
 

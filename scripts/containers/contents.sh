@@ -4,7 +4,7 @@
 # Megabytes, with programs of the development profile, which are hardly optimised. A compiler or a forgotten package
 # list would exceed them.
 LARGEST_IMAGE_MB=130
-LARGEST_CONTROLLER_MB=95
+LARGEST_CONTROLLER_MB=100
 
 scenario_contents() {
     unpack "$IMAGE" "$work/image"

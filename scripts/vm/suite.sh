@@ -3,9 +3,9 @@
 
 # Neighbours that need the same machine share a guest: see options_of.
 COUNTING=(pair experiment routed queues reflect netem balancers streams tune)
-# They count no packets.
+# They count no packets: their guests may share the CPUs with anything.
 OTHERS=(faults machine no-iommu)
-SCENARIOS=("${OTHERS[@]}" "${COUNTING[@]}")
+SCENARIOS=("${COUNTING[@]}" "${OTHERS[@]}")
 passed=0 failed=0 skipped=0 work='' child='' reason=''
 # Guests that were started, by their scenarios: the process that runs each.
 names=()
@@ -23,13 +23,17 @@ options_of() {
     esac
 }
 
-# run_suite [SCENARIO…]
+# run_suite [SCENARIO…|counting|others]
 run_suite() {
     local scenario options='' begun=$SECONDS
     local wanted=("$@") guest=()
-    [ $# -gt 0 ] || wanted=("${SCENARIOS[@]}")
+    case $* in
+        '') wanted=("${SCENARIOS[@]}") ;;
+        counting) wanted=("${COUNTING[@]}") ;;
+        others) wanted=("${OTHERS[@]}") ;;
+    esac
     for scenario in "${wanted[@]}"; do
-        [[ " ${SCENARIOS[*]} " == *" $scenario "* ]] || usage_error "there is no scenario '$scenario', only: ${SCENARIOS[*]}"
+        [[ " ${SCENARIOS[*]} " == *" $scenario "* ]] || usage_error "there is no scenario '$scenario', only: ${SCENARIOS[*]} counting others"
     done
     if ! can_run; then
         for scenario in "${wanted[@]}"; do check_line "NOT RUN $scenario: $reason"; done
@@ -57,7 +61,7 @@ run_suite() {
 }
 
 # begin_guest OPTIONS: a guest with these, in a process of its own, for the scenarios in `guest`. Guests that count packets run at the same time: one alone
-# keeps little more than one CPU busy. The others run one after the other, before them.
+# keeps little more than one CPU busy. The others run one after the other, in the CPU time that is left.
 begin_guest() {
     [ ${#guest[@]} -gt 0 ] || return 0
     local name="${guest[*]}" scenario=${guest[0]}
