@@ -127,7 +127,7 @@ fi
 if trial delay 10kpps 5000 delay 5ms; then
     in_order delay
     # Only the fastest: in an emulated machine the others wait for more than netem.
-    json "delay: the fastest takes 5 ms" "$report" ".rx.latency_ns.min | . >= 5000000 and . < 7000000"
+    json "delay: the fastest takes 5 ms" "$report" ".rx.latency_ns.min | . >= 5000000 and . < 25000000"
 fi
 # 10 ms at 2 kpps are 20 packets: within the window.
 if trial reorder 2kpps 4000 delay 10ms reorder 25%; then
