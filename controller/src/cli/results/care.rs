@@ -1,12 +1,12 @@
 //! `results scan`, `purge` and `backup`.
 
-use std::borrow::Cow;
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::bail;
 use clap::Args;
+use hugepage_check::check::shell_word;
 use serde_json::json;
 
 use super::super::output::{print, say};
@@ -139,25 +139,16 @@ pub(super) fn scan(args: &ScanArgs) -> anyhow::Result<Ending> {
 /// The command that runs the missing trials of an experiment.
 fn resuming(results: &Path, scan: &Scan) -> String {
     let document = results.join(&scan.id).join(DOCUMENT_FILE);
-    let mut command = format!("linerate run {}", quoted(&document.display().to_string()));
+    let mut command = format!("linerate run {}", shell_word(&document.display().to_string()));
     // A run is resumed by one with the same filter, among the experiments of the same directory.
     if let Some(filter) = &scan.filter {
-        command.push_str(&format!(" --filter={}", quoted(filter)));
+        command.push_str(&format!(" --filter={}", shell_word(filter)));
     }
     if results != Path::new(RESULTS) {
-        command.push_str(&format!(" --results={}", quoted(&results.display().to_string())));
+        command.push_str(&format!(" --results={}", shell_word(&results.display().to_string())));
     }
     command.push_str(" --resume");
     command
-}
-
-/// A word of a shell's command line.
-fn quoted(word: &str) -> Cow<'_, str> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,=@%+".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.into(),
-        false => format!("'{}'", word.replace('\'', r"'\''")).into(),
-    }
 }
 
 pub(super) fn purge(args: &PurgeArgs) -> anyhow::Result<Ending> {
