@@ -49,8 +49,8 @@ pub enum LogRecord {
     TrialEnd(Box<TrialEnd>),
     /// A search; it takes the place of an earlier record of it.
     Search(Box<SearchSummary>),
-    /// All searches so far, which take the place of all earlier records of searches. Empty before records of each:
-    /// only older programs write searches here, with a list that grows at the end of each search.
+    /// All searches so far; no earlier record of a search counts. It is empty, and the records of each follow: only
+    /// older programs write searches here, with a list that grows at the end of each search.
     Searches(Vec<SearchSummary>),
     /// The recovery of a lost pair.
     Recovery(String),
