@@ -177,6 +177,7 @@ mod tests {
             receiver_lost,
             unsent: 0,
             limit: None,
+            loss_elsewhere: None,
         };
         let mut lenient = Trials::new(10_000_000);
         assert!(lenient.add(trial(1_000, 0, 0)));

@@ -166,6 +166,7 @@ mod tests {
                 receiver_lost: 0,
                 unsent: 100,
                 limit,
+                loss_elsewhere: None,
             };
             trials.add(trial);
         }

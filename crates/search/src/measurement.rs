@@ -27,7 +27,7 @@ impl TesterLimit {
     }
 }
 
-/// Counts of a trial. `sent = received + lost`.
+/// Counts of a trial, and what else is known of its paths' loss. `sent = received + lost`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measurement {
     /// Intended load in packets per second.
@@ -47,10 +47,13 @@ pub struct Measurement {
     pub unsent: u64,
     /// The part of the tester that limited the trial, if one did.
     pub limit: Option<TesterLimit>,
+    /// Greatest loss of a path itself, where that is another path than the one that was counted; `None` where it is that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_elsewhere: Option<Loss>,
 }
 
 /// Loss as two counts; compared without rounding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     /// Packets lost.
     pub lost: u64,
@@ -88,12 +91,14 @@ impl Measurement {
 
     /// Loss of the path: of the packets sent, without those that the tester's receiver dropped.
     pub fn path_loss(&self) -> Loss {
-        Loss { lost: self.lost.saturating_sub(self.receiver_lost).min(self.sent), all: self.sent }
+        let counted =
+            Loss { lost: self.lost.saturating_sub(self.receiver_lost).min(self.sent), all: self.sent };
+        self.loss_elsewhere.unwrap_or(counted)
     }
 
     /// True when packets were lost, and the tester's receiver explains them all.
     pub fn is_receivers_loss(&self) -> bool {
-        self.receiver_lost > 0 && self.receiver_lost >= self.lost
+        self.receiver_lost > 0 && self.receiver_lost >= self.lost && self.loss_elsewhere.is_none()
     }
 
     /// True when the trial has high loss for a goal of `goal_ppb`. A trial whose load was not offered is never
@@ -124,7 +129,18 @@ mod tests {
     fn trial(sent: u64, lost: u64, unsent: u64, limit: Option<TesterLimit>) -> Measurement {
         let receiver_lost = if limit == Some(TesterLimit::Receiver) { lost } else { 0 };
         let (duration_ns, effective_ns) = (PPB, PPB);
-        Measurement { load_pps: 1_000, duration_ns, effective_ns, sent, lost, receiver_lost, unsent, limit }
+        let loss_elsewhere = None;
+        Measurement {
+            load_pps: 1_000,
+            duration_ns,
+            effective_ns,
+            sent,
+            lost,
+            receiver_lost,
+            unsent,
+            limit,
+            loss_elsewhere,
+        }
     }
 
     #[test]

@@ -239,6 +239,7 @@ impl<'m> Simulated<'m> {
             receiver_lost: 0,
             unsent,
             limit: (unsent > 0).then_some(TesterLimit::Generator),
+            loss_elsewhere: None,
         }
     }
 }

@@ -240,6 +240,7 @@ mod tests {
             receiver_lost: 0,
             unsent: 0,
             limit: None,
+            loss_elsewhere: None,
         })
     }
 

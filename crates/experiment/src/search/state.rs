@@ -163,8 +163,8 @@ pub fn is_above(request: &Request, path: &PathOutcome) -> bool {
 }
 
 /// The paths of a trial as one measurement: their sum, or the path that lost most. Packets that were not sent
-/// count where a path offered less than it was asked for, whichever path lost most; so does what a path lost itself,
-/// where the tester explains the loss of another.
+/// count where a path offered less than it was asked for, whichever path lost most. The greatest loss that is a
+/// path's own is kept beside the counts, where the tester explains more of those.
 pub fn combine(mode: SearchMode, limits: LimitsOf, request: &Request, paths: &[PathOutcome]) -> Measurement {
     let each = paths.iter().map(|path| measurement(limits, request, path));
     let combined = match mode {
@@ -174,7 +174,8 @@ pub fn combine(mode: SearchMode, limits: LimitsOf, request: &Request, paths: &[P
                 each.clone().map(|path| path.path_loss()).max_by(|one, other| one.compare(*other));
             let worst = each.max_by(|one, other| one.selection_loss().compare(other.selection_loss()));
             worst.zip(least_offered).map(|(worst, other)| {
-                let worst = lost_most.map_or(worst, |loss| with_loss_of_path(worst, loss));
+                let is_greater = |loss: &Loss| loss.compare(worst.path_loss()).is_gt();
+                let worst = Measurement { loss_elsewhere: lost_most.filter(is_greater), ..worst };
                 match worst.unsent {
                     0 if other.unsent > 0 => {
                         Measurement { unsent: other.unsent, limit: other.limit, ..worst }
@@ -201,15 +202,8 @@ pub fn combine(mode: SearchMode, limits: LimitsOf, request: &Request, paths: &[P
         receiver_lost: 0,
         unsent: 0,
         limit: None,
+        loss_elsewhere: None,
     })
-}
-
-/// The measurement with at least this share of its packets lost by the path, rounded up: some loss stays some.
-fn with_loss_of_path(measured: Measurement, loss: Loss) -> Measurement {
-    let own = (u128::from(loss.lost) * u128::from(measured.sent)).div_ceil(u128::from(loss.all.max(1)));
-    let own = u64::try_from(own).unwrap_or(u64::MAX).max(measured.path_loss().lost);
-    let lost = measured.lost.max(own);
-    Measurement { lost, receiver_lost: lost - own, ..measured }
 }
 
 /// What a path's outcome comes to.
@@ -236,6 +230,7 @@ pub(super) fn measurement(limits: LimitsOf, request: &Request, path: &PathOutcom
         receiver_lost: 0,
         unsent,
         limit,
+        loss_elsewhere: None,
     };
     // What it dropped, or can have caused to be dropped, is not known to be the path's loss, however small its part.
     if limits.receiver == PartOf::Tester {

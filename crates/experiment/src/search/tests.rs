@@ -1,6 +1,6 @@
 //! Tests of the search section and its strategy, on systems that are simulated at the level of paths.
 
-use linerate_search::measurement::TesterLimit;
+use linerate_search::measurement::{Loss, TesterLimit};
 use linerate_search::{Goal, Irregular, Limiter, Next, PPB, Request};
 
 use super::state::SearchOutcome;
@@ -208,17 +208,20 @@ fn what_the_tester_lost_on_one_path_hides_no_loss_of_another() {
     let every = |paths: &[PathOutcome]| combine(SearchMode::Every, LimitsOf::default(), &request, paths);
     // The receiver explains the greater loss, and the path alone the smaller one.
     let both = every(&[path(1_000_000, 10, 10), path(1_000_000, 9, 0)]);
-    assert_eq!((both.lost, both.receiver_lost), (10, 1));
+    assert_eq!((both.sent, both.lost, both.receiver_lost), (1_000_000, 10, 10), "counts of one path");
     assert!(both.is_witnessed(0) && !both.is_receivers_loss());
-    // Of paths that sent differently, the shares are compared; some loss stays some.
+    // Of paths that sent differently, the shares are compared.
     let unequal = every(&[path(1_000_000, 10, 10), path(1_000_001, 1, 0)]);
-    assert_eq!((unequal.lost, unequal.receiver_lost), (10, 9));
+    assert_eq!(unequal.path_loss(), Loss { lost: 1, all: 1_000_001 });
     let one = every(&[path(1_000_000, 10, 10), path(1_000_000, 0, 0)]);
     assert!(one.is_receivers_loss() && !one.is_witnessed(0));
-    // Nor does a load that one path did not offer.
-    let short = PathOutcome { missed_intended: true, ..path(900_000, 0, 0) };
-    let short = every(&[short, path(1_000_000, 9, 0)]);
-    assert!(short.unsent > 0 && short.is_witnessed(0), "{short:?}");
+    // Nor does a load that one path did not offer, or of which it sent nothing.
+    for sent in [900_000, 0] {
+        let short = PathOutcome { missed_intended: true, ..path(sent, 0, 0) };
+        let short = every(&[short, path(1_000_000, 9, 0)]);
+        assert_eq!((short.sent, short.lost, short.unsent), (sent, 0, 1_000_000 - sent));
+        assert!(short.is_witnessed(0) && short.is_high_loss(0), "{short:?}");
+    }
 }
 
 #[test]

@@ -119,6 +119,7 @@ impl HttpSearchSpec {
             receiver_lost: 0,
             unsent: 0,
             limit: None,
+            loss_elsewhere: None,
         };
         let are_ours = matches!(trial.verdict.kind, HttpLimit::ClientLimited | HttpLimit::ConnectionLimited);
         // In a clean trial the clients did in time what they had to: its errors are the target's, its latency may be theirs.

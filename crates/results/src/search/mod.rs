@@ -14,7 +14,7 @@ use linerate_search::{Goal, GoalConclusion, Measurement, PPB, Request};
 
 pub use follow::FollowTrial;
 
-use crate::summary::{GoalAttributes, GoalSummary, PathLoss, SearchSummary, TrialSummary};
+use crate::summary::{GoalAttributes, GoalSummary, PathEvidence, PathLoss, SearchSummary, TrialSummary};
 
 /// A trial of a search on all its paths.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +69,7 @@ impl SearchSummary {
         }
         let searched = |(place, paths): (&'s SearchTrial, Vec<&'s TrialSummary>)| SearchedTrial {
             place,
-            measurement: measurement(place, self.mode, self.limits(), &paths),
+            measurement: self.measurement(place, &paths),
             paths,
         };
         let is_used = |(place, paths): &(&SearchTrial, Vec<&TrialSummary>)| {
@@ -79,6 +79,15 @@ impl SearchSummary {
             paths.len() >= self.paths && !paths.iter().any(is_above)
         };
         by_ordinal.into_values().filter(is_used).map(searched).collect()
+    }
+
+    /// The counts of a trial's paths, by the rules of the version that searched.
+    fn measurement(&self, place: &SearchTrial, paths: &[&TrialSummary]) -> Measurement {
+        let measured = measurement(place, self.mode, self.limits(), paths);
+        match self.evidence {
+            PathEvidence::AnyPath => measured,
+            PathEvidence::WorstPath => Measurement { loss_elsewhere: None, ..measured },
+        }
     }
 
     /// The result for the goal of this name.

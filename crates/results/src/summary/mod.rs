@@ -29,7 +29,9 @@ use crate::verdict::{VerdictKind, is_held_back, sender_lost};
 
 pub use aggregate::{Aggregate, StartSpread};
 pub use overhead::{Overhead, OverheadPart};
-pub use search::{FollowUpSummary, GoalAttributes, GoalSummary, PathLoss, SearchEnd, SearchSummary};
+pub use search::{
+    FollowUpSummary, GoalAttributes, GoalSummary, PathEvidence, PathLoss, SearchEnd, SearchSummary,
+};
 pub use trial::{
     FlowSummary, LcoreSummary, LossTimes, ReflectorSummary, ReorderingSummary, TrialFailure, TrialSummary,
 };

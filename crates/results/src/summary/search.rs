@@ -43,6 +43,9 @@ pub struct SearchSummary {
     pub receiver: PartOf,
     /// Owner of the senders' ports.
     pub port: PartOf,
+    /// The loss that shows, in mode `every`, that the path under test is the limit.
+    #[serde(default)]
+    pub evidence: PathEvidence,
     /// What the generator sends on this host into a port that discards everything, in packets per second, for frames of this size, with one lcore;
     /// null when `linerate measure-self` has not measured it, and when agents are on other hosts or have more lcores.
     #[serde(default)]
@@ -62,6 +65,18 @@ pub struct SearchSummary {
     /// Benchmarks that followed, in order; absent without any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub then: Vec<FollowUpSummary>,
+}
+
+/// The loss that is evidence against the path under test, in a search in which every path counts alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PathEvidence {
+    /// What the path with the most loss lost itself; the tester's part of that hides what others lost. So did earlier versions
+    /// judge.
+    #[default]
+    WorstPath,
+    /// The greatest loss that is a path's own.
+    AnyPath,
 }
 
 /// A benchmark that followed a search.
@@ -214,6 +229,7 @@ impl SearchSummary {
             line_rate_pps: real_bps.map(|bps| profile.frame_sizes().line_rate_pps(bps)),
             receiver: section.limits.receiver,
             port: section.limits.port,
+            evidence: PathEvidence::AnyPath,
             generator_ceiling_pps: None,
             ended,
             reason,

@@ -11,10 +11,11 @@ use crate::store::manifest::{MANIFEST_FILE, Manifest};
 use crate::store::record::TrialRecord;
 use crate::store::trial_log::{Head, LogRecord, ResultRecord, TRIAL_LOG_FILE};
 use crate::store::{Recorded, SUMMARY_FILE};
-use crate::summary::Summary;
-use crate::summary::{FlowSummary, TrialSummary};
+use crate::summary::{FlowSummary, GoalSummary, PathEvidence, Summary, TrialSummary};
+use crate::verdict::VerdictKind;
 use linerate_experiment::search::SearchMode;
 use linerate_search::methods::MethodSpec;
+use linerate_search::{Goal, Limiter};
 
 fn reasons(verdict: &Validation) -> Vec<Reason> {
     verdict.problems.iter().map(|problem| problem.reason).collect()
@@ -151,6 +152,43 @@ fn results_of_a_search_follow_from_its_trials() {
         summary.status = crate::summary::Status::Running;
     });
     assert_eq!(ran_on, [""; 0], "the searches of a running experiment are recorded later");
+}
+
+#[test]
+fn searches_of_earlier_versions_are_validated_by_their_rules() {
+    let mut summary = two_pairs(SearchMode::Every).summary;
+    let place = |trial: &TrialSummary| trial.search.unwrap().ordinal;
+    let is_slower = |trial: &TrialSummary| trial.pair == "tx1-rx1";
+    let lossy = summary.trials.iter().filter(|trial| is_slower(trial) && trial.lost_packets > 0);
+    let lossy: Vec<u32> = lossy.map(place).collect();
+    // The receiver explains what the slower path lost; where it did, the other one lost a packet at least.
+    for trial in summary.trials.iter_mut().filter(|trial| lossy.contains(&place(trial))) {
+        if is_slower(trial) {
+            trial.verdict.kind = VerdictKind::ReceiverLimited;
+        } else if trial.lost_packets == 0 {
+            (trial.lost_packets, trial.received_packets) = (1, trial.received_packets - 1);
+        }
+    }
+    let mut ndr = Vec::new();
+    for evidence in [PathEvidence::AnyPath, PathEvidence::WorstPath] {
+        summary.searches[0].evidence = evidence;
+        let search = summary.searches[0].clone();
+        let goals: Vec<Goal> = search.goals.iter().map(|one| Goal::from(&one.goal)).collect();
+        let loads_pps = (search.min_load_pps.unwrap(), search.max_load_pps.unwrap());
+        let trials = search.trials_of(&summary.trials);
+        let found = |goal| GoalSummary::of(goal, &goals, &trials, loads_pps);
+        summary.searches[0].goals = goals.iter().map(found).collect();
+        ndr.push(summary.searches[0].goals[0].conclusion.limited_by);
+        assert_eq!(search::contradictions(&summary), [""; 0], "{evidence:?}");
+    }
+    assert_eq!(ndr, [Some(Limiter::Path), Some(Limiter::Receiver)]);
+    let mut earlier = serde_json::to_value(&summary.searches[0]).unwrap();
+    assert_eq!(earlier.as_object_mut().unwrap().remove("evidence").unwrap(), "worstPath");
+    summary.searches[0] = serde_json::from_value(earlier).unwrap();
+    assert_eq!(search::contradictions(&summary), [""; 0]);
+    summary.searches[0].evidence = PathEvidence::AnyPath;
+    let found = search::contradictions(&summary);
+    assert!(found.iter().any(|detail| detail.contains("goal ndr: it says bounds")), "{found:?}");
 }
 
 #[test]

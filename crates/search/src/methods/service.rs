@@ -164,9 +164,9 @@ pub struct ServiceConclusion {
     pub criteria: Criteria,
     /// The steps so far.
     pub steps: Vec<ServiceStep>,
-    /// StepVerdict on the configuration test; null before its end.
+    /// Verdict on the configuration test; null before its end.
     pub configuration: Option<StepVerdict>,
-    /// StepVerdict on the performance test; null without one.
+    /// Verdict on the performance test; null without one.
     pub performance: Option<StepVerdict>,
     /// How the test deviates from the recommendation.
     pub deviations: Vec<Deviation>,

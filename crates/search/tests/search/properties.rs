@@ -33,6 +33,7 @@ fn outcome(request: &Request, lost: u64, unsent: u64) -> Measurement {
         receiver_lost: 0,
         unsent: intended - sent,
         limit: None,
+        loss_elsewhere: None,
     }
 }
 

@@ -42,6 +42,7 @@ fn trials(of: &[(u64, f64, f64)]) -> Vec<Measurement> {
             receiver_lost: 0,
             unsent: 0,
             limit: None,
+            loss_elsewhere: None,
         }
     };
     of.iter().flat_map(|row| std::iter::repeat_n(one(*row), row.0 as usize)).collect()
@@ -152,6 +153,7 @@ fn bounds_and_throughput_are_those_of_the_vectors() {
                 receiver_lost: 0,
                 unsent: 0,
                 limit: None,
+                loss_elsewhere: None,
             });
         }
         let bounds = trials.bounds(&criterion);

@@ -32,7 +32,8 @@ pub(super) fn blocks(search: &SearchSummary, trials: &[SearchedTrial<'_>]) -> Ve
     columns.extend(search.goals.iter().map(|one| Column::words(&one.goal.name, label(&one.goal))));
     let rows = trials.iter().zip(is_evidence).map(|(trial, is_evidence)| {
         let measured = &trial.measurement;
-        let lost = if measured.lost > 0 { Tone::Bad } else { Tone::Neutral };
+        let loss = measured.path_loss();
+        let tone = |lost: u64| if lost > 0 { Tone::Bad } else { Tone::Neutral };
         let short_of_load = if measured.unsent > 0 { Tone::Warning } else { Tone::Neutral };
         let mut cells: Vec<Cell> = vec![
             trial.place.ordinal.to_string().into(),
@@ -40,8 +41,8 @@ pub(super) fn blocks(search: &SearchSummary, trials: &[SearchedTrial<'_>]) -> Ve
             load(trial).into(),
             short(measured.duration_ns as f64 / 1e9).into(),
             count(measured.sent).into(),
-            Cell::toned(count(measured.lost), lost),
-            Cell::toned(percent_of(measured.path_loss().lost, measured.sent), lost),
+            Cell::toned(count(measured.lost), tone(measured.lost)),
+            Cell::toned(percent_of(loss.lost, loss.all), tone(measured.lost.max(loss.lost))),
             Cell::toned(count(measured.unsent), short_of_load),
             measured.limit.map_or("-", |limit| limit.name()).into(),
         ];
