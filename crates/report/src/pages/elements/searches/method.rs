@@ -2,7 +2,7 @@
 
 use linerate_experiment::direction::Direction;
 use linerate_experiment::search::{MaxLoadSource, PartOf, SearchMode};
-use linerate_results::summary::{GoalAttributes, SearchSummary};
+use linerate_results::summary::{GoalAttributes, PathEvidence, SearchSummary};
 
 use super::super::super::model::{Block, Column, Fact, Row, Table};
 use super::super::super::number::{count, percent, short};
@@ -85,11 +85,11 @@ fn facts(source: &Source, all: &[Repeats<'_>], names: &[String]) -> Vec<Fact> {
         ),
         Fact::new(
             "repeated trials",
-            "a trial that shows a limit of the tester alone is no evidence, and its load is tried again: a load that was not offered, although as much was in \
-             another trial; and, in trials of at most 10 s, a loss above that of the strictest goal which the tester explains as a whole, although it received \
-             as much in another trial without any of its own. That is done at most four times in a row, or twice where no other trial shows that the tester \
-             can, but at least 98 % were offered or received in at most 10 s; in a whole search at most 8 times, and once more for every two trials that \
-             are evidence",
+            "a trial that shows a limit of the tester alone is no evidence, and its load is tried again. Its load was not offered, although another trial \
+             offered as much; or the tester explains all of its loss, which is more than the strictest goal allows, although another trial received as much \
+             without a loss of the tester's. The latter holds for trials of at most 10 s. A load is tried again at most four times in a row. Where no other \
+             trial shows that the tester can, at most twice, and only if at least 98 % were offered or received in at most 10 s. A whole search has at most 8 \
+             repeats, and one more for every two trials that are evidence",
         ),
         Fact::new("forwarding ratio", "1 less the loss ratio; further copies of a packet do not count, reordered packets count as received"),
         Fact::new("effective duration of a trial", "the intended duration; time for preparing and draining is not part of it"),
@@ -144,7 +144,15 @@ fn paths(_: &Source, search: &SearchSummary) -> String {
     match search.mode {
         SearchMode::Together => "all loaded together, their losses summed".to_owned(),
         SearchMode::Every => {
-            "all loaded together; the path with the most loss decides, which is stricter than the forwarding ratio of RFC 9971".to_owned()
+            let own = match search.evidence {
+                PathEvidence::AnyPath => {
+                    "; where the tester explains that loss, the greatest loss that is a path's own counts as the path's"
+                }
+                PathEvidence::WorstPath => "",
+            };
+            format!(
+                "all loaded together; the path with the most loss decides, which is stricter than the forwarding ratio of RFC 9971{own}"
+            )
         }
         SearchMode::Each => "each searched alone, while the others are idle".to_owned(),
     }
