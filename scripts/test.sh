@@ -140,6 +140,9 @@ with_a_share() {
     for child in $(pgrep --parent "$1" || true); do with_a_share "$child"; done
 }
 
+# on_stub: tests on a stub of the Kubernetes API. Most of their time they wait for it.
+on_stub() { tests --test api_stub -- --test-threads=8 || only_tests_failed "$scratch/on_stub"; }
+
 # limits: tests that change limits of the host.
 limits() { tests --test e2e -- --test-threads=1 host_limits:: || only_tests_failed "$scratch/limits"; }
 
@@ -178,15 +181,15 @@ begin cluster nice -n -5 scripts/cluster.sh test
 begin guests nice -n 5 scripts/vm.sh test others
 say "tests, three at a time: mostly they wait"
 tests_stage tests --tests -- --test-threads=3 --skip alone:: --skip on_stub:: --skip host_limits::
-say "tests on a stub of the Kubernetes API, eight at a time"
-tests_stage stub --test api_stub -- --test-threads=8
-
-# cargo lets others wait while it compiles, so lints come when few tests are left.
-begin lints nice -n 10 scripts/lints.sh
-# Not beside the tests: what a guest measures needs some of the CPUs.
+say "tests on a stub of the Kubernetes API, eight at a time; virtual machine: guests that count no packets"
+begin on_stub on_stub
+# Not beside the tests before: what a guest measures needs some of the CPUs.
 begin vm nice -n 5 scripts/vm.sh test counting
-say "virtual machine: guests that count no packets"
+# cargo lets others wait while it compiles, so lints come when few tests are left that it starts.
+until grep -qs '^running ' "$scratch/on_stub" || ! kill -0 "${running[on_stub]}" 2>/dev/null; do sleep 0.5; done
+begin lints nice -n 10 scripts/lints.sh
 end guests
+end on_stub
 say "containers: the images, unprivileged containers; cluster: pods on a real Kubernetes cluster"
 end containers
 end cluster
@@ -202,13 +205,13 @@ if $new_clone; then with_crates exclusive keep_crates || say "the compiled crate
 
 # sum WORD: of the lines in which test programs tell how they ended.
 sum() {
-    cat "$scratch"/{alone,tests,stub,limits} \
+    cat "$scratch"/{alone,tests,on_stub,limits} \
         | awk -v word="$1" '/^test result:/ { for (i = 1; i < NF; i++) if ($(i + 1) == word";") total += $i } END { print total + 0 }'
 }
 # A test that could not run returns early and counts as passed for cargo; it does not here.
-touch "$scratch"/{tests,limits}.not-run
-returned=$(cat "$scratch"/{tests,limits}.not-run | wc -l)
-tell_failures "$scratch"/{alone,tests,stub,limits}
+touch "$scratch"/{tests,on_stub,limits}.not-run
+returned=$(cat "$scratch"/{tests,on_stub,limits}.not-run | wc -l)
+tell_failures "$scratch"/{alone,tests,on_stub,limits}
 failed=$((failed + $(sum failed) - unsteady))
 passed=$((passed + $(sum passed) - returned))
 skipped=$((skipped + returned))
