@@ -34,7 +34,7 @@ reaches the port can ask.";
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct BackendArgs {
-    /// Address to listen on; [::] is all addresses of IPv6 and IPv4; port 0 takes a free one; may be repeated
+    /// Address to listen on; all addresses of IPv6 include those of IPv4; port 0 takes a free one; may be repeated
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',', default_value = "127.0.0.1:8080")]
     listen: Vec<Address>,
     /// Its name: the body of all responses [default: the name of this host]
