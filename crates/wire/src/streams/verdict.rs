@@ -148,6 +148,12 @@ impl StreamsVerdict {
     pub fn unknown() -> Self {
         Self { kind: StreamsLimit::Unknown, evidence: "the account of the sender is missing".to_owned() }
     }
+
+    /// The verdict on streams that were ended before any of them sent.
+    fn unsent() -> Self {
+        let evidence = "nothing was sent: the trial was ended before sending began".to_owned();
+        Self { kind: StreamsLimit::Unknown, evidence }
+    }
 }
 
 /// CPU of one end, compared with the time of sending.
@@ -212,8 +218,10 @@ impl<'a> Side<'a> {
 impl StreamsEvidence<'_> {
     /// Judges the streams by their loss first, then by their load.
     pub fn verdict(&self) -> StreamsVerdict {
-        let (Some(offered_bps), Some(sending_s)) = (self.offered_bps, self.sending_s) else {
-            return StreamsVerdict::unknown();
+        let (offered_bps, sending_s) = match (self.offered_bps, self.sending_s) {
+            (Some(offered_bps), Some(sending_s)) => (offered_bps, sending_s),
+            (None, Some(0.0)) => return StreamsVerdict::unsent(),
+            _ => return StreamsVerdict::unknown(),
         };
         let sender = Side::new("sending", self.sender, sending_s);
         let receiver = Side::new("receiving", self.receiver, sending_s);
@@ -281,6 +289,7 @@ impl StreamsEvidence<'_> {
         let mut words =
             format!("{lost} of {sent} datagrams lost ({:.4} %)", 100.0 * lost as f64 / sent.max(1) as f64);
         match udp.socket_drops {
+            Some(0) => words.push_str("; none of them at the receiver's socket"),
             Some(drops) => {
                 let buffer = self.receive_buffer_bytes;
                 let buffer = buffer.map_or_else(String::new, |bytes| format!(" of {bytes} bytes"));

@@ -199,6 +199,15 @@ fn every_kind_has_its_numbers() {
             "10 of 1000 datagrams lost (1.0000 %); the receiver's kernel dropped 4 of them",
         ),
         (
+            "datagrams lost before the socket",
+            &datagrams,
+            idle(),
+            idle(),
+            of_udp(udp(1000, 10, Some(0), 0), None, 1e6),
+            NetworkLimited,
+            "10 of 1000 datagrams lost (1.0000 %); none of them at the receiver's socket",
+        ),
+        (
             "datagrams lost at the socket",
             &datagrams,
             idle(),
@@ -261,6 +270,20 @@ fn every_kind_has_its_numbers() {
     let unknown = DirectionResult { offered_bps: None, ..direction(None, 0.0) };
     let parts = Parts { spec: &spec, sender: None, receiver: None };
     assert_eq!(judge(&parts, &unknown).kind, StreamsLimit::Unknown);
+}
+
+#[test]
+fn streams_that_were_ended_before_they_sent_are_no_missing_account() {
+    let spec = tcp_spec();
+    let parts = Parts { spec: &spec, sender: None, receiver: None };
+    for (sending_s, evidence) in [
+        (Some(0.0), "nothing was sent: the trial was ended before sending began"),
+        (None, "the account of the sender is missing"),
+    ] {
+        let result = DirectionResult { offered_bps: None, sending_s, ..direction(None, 0.0) };
+        let verdict = judge(&parts, &result);
+        assert_eq!((verdict.kind, verdict.evidence.as_str()), (StreamsLimit::Unknown, evidence));
+    }
 }
 
 #[test]
