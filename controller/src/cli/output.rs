@@ -2,6 +2,7 @@
 //! control characters: much of the text comes from agents, pods, the API server and foreign results.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::Path;
 
 use comfy_table::Table;
 use linerate_logging::terminal::escaped;
@@ -18,6 +19,12 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 /// Prints a line on standard error; a write error is ignored.
 pub(super) fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", escaped(text));
+}
+
+/// A path as text, for output of all forms: what is not UTF-8 in it becomes U+FFFD. JSON has no other form of
+/// such a name, and serde refuses to make one.
+pub(super) fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// Prints an error.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod manifests;
+mod odd_paths;
 #[path = "../support/mod.rs"]
 mod support;
 

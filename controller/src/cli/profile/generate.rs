@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{GenerateArgs, Several};
 use crate::cli::Ending;
-use crate::cli::output::print;
+use crate::cli::output::{print, shown};
 use crate::profile::matrix::Matrix;
 use crate::profile::{file_in, write};
 
@@ -33,12 +33,14 @@ pub(super) fn generate(args: GenerateArgs) -> anyhow::Result<Ending> {
         .collect();
     write(&files, args.force)?;
     if args.json {
-        let written: Vec<_> =
-            files.iter().map(|(file, profile)| json!({ "name": profile.name(), "file": file })).collect();
+        let written: Vec<_> = files
+            .iter()
+            .map(|(file, profile)| json!({ "name": profile.name(), "file": shown(file) }))
+            .collect();
         print(&serde_json::to_string(&json!({ "written": written }))?)?;
     } else {
         for pair in &pairs {
-            print(&said(&profiles, &args.out.join(pair).display().to_string()))?;
+            print(&said(&profiles, &shown(&args.out.join(pair))))?;
         }
     }
     Ok(Ending::Done)

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::ImportArgs;
 use crate::cli::Ending;
-use crate::cli::output::{print, report_error, say};
+use crate::cli::output::{print, report_error, say, shown};
 use crate::profile::{file_in, to_yaml, write};
 use linerate_pktgen::{Imported, LARGEST_SCRIPT_BYTES, Limits, Options, Script};
 
@@ -102,14 +102,14 @@ fn object(script: &Path, outcome: &anyhow::Result<Placed>) -> Value {
                 .iter()
                 .map(|(one, file)| {
                     json!({
-                        "port": one.port, "name": one.profile.name(), "file": file, "notes": one.notes,
+                        "port": one.port, "name": one.profile.name(), "file": file.as_deref().map(shown), "notes": one.notes,
                         "document": ProfileDocument::from(&one.profile),
                     })
                 })
                 .collect();
-            json!({ "script": script, "profiles": profiles, "left_out": placed.left_out })
+            json!({ "script": shown(script), "profiles": profiles, "left_out": placed.left_out })
         }
-        Err(error) => json!({ "script": script, "error": format!("{error:#}") }),
+        Err(error) => json!({ "script": shown(script), "error": format!("{error:#}") }),
     }
 }
 

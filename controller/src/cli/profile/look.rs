@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::cli::output::{print, width};
+use crate::cli::output::{print, shown, width};
 use crate::cli::{Ending, table};
 use crate::profile::headers::headers;
 use crate::profile::library::{self, Entry};
@@ -29,11 +29,11 @@ fn entry((file, loaded): &Entry) -> Value {
             let profile = &loaded.profile;
             let varied: Vec<&str> = profile.sweeps().iter().map(|sweep| sweep.field.name()).collect();
             json!({
-                "file": file, "name": profile.name(), "frame_size": profile.frame_sizes(), "flows": profile.flows(),
+                "file": shown(file), "name": profile.name(), "frame_size": profile.frame_sizes(), "flows": profile.flows(),
                 "varied": varied, "rate": profile.raw().rate, "stages": profile.raw().stages,
             })
         }
-        Err(error) => json!({ "file": file, "error": error.to_string() }),
+        Err(error) => json!({ "file": shown(file), "error": error.to_string() }),
     }
 }
 
@@ -43,7 +43,8 @@ pub(super) fn show(name: &str, directory: &Path, as_json: bool) -> anyhow::Resul
     let rows = headers(profile);
     if as_json {
         let document = linerate_traffic::profile::ProfileDocument::from(profile);
-        let shown = json!({ "file": file, "name": profile.name(), "document": document, "headers": rows });
+        let shown =
+            json!({ "file": shown(&file), "name": profile.name(), "document": document, "headers": rows });
         print(&serde_json::to_string(&shown)?)?;
     } else {
         print(&format!("# {}\n{}", file.display(), to_yaml(profile)?))?;
@@ -71,10 +72,10 @@ pub(super) fn validate(files: &[PathBuf], as_json: bool) -> anyhow::Result<Endin
 
 fn verdict((file, loaded): &(PathBuf, Result<crate::profile::Loaded, ProfileFileError>)) -> Value {
     match loaded {
-        Ok(loaded) => json!({ "file": file, "ok": true, "name": loaded.profile.name() }),
+        Ok(loaded) => json!({ "file": shown(file), "ok": true, "name": loaded.profile.name() }),
         Err(error) => {
             let (line, column) = error.place().unzip();
-            json!({ "file": file, "ok": false, "line": line, "column": column, "error": error.to_string() })
+            json!({ "file": shown(file), "ok": false, "line": line, "column": column, "error": error.to_string() })
         }
     }
 }

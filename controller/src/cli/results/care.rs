@@ -9,7 +9,7 @@ use clap::Args;
 use hugepage_check::check::shell_word;
 use serde_json::json;
 
-use super::super::output::{print, say};
+use super::super::output::{print, say, shown};
 use super::super::{Ending, RESULTS, table};
 use linerate_experiment::secrets::REMOVED;
 use linerate_results::housekeeping::purge::PurgeError;
@@ -222,9 +222,9 @@ pub(super) fn backup(args: &BackupArgs) -> anyhow::Result<Ending> {
     };
     let files = backup::backup(&args.results, &ids, &archive)?;
     if args.json {
-        print(&json!({ "archive": archive, "experiments": ids, "files": files }).to_string())?;
+        print(&json!({ "archive": shown(&archive), "experiments": ids, "files": files }).to_string())?;
     } else {
-        print(&archive.display().to_string())?;
+        print(&shown(&archive))?;
         say(&format!("{} in {}", table::count(ids.len(), "experiment"), table::count(files, "file")));
     }
     Ok(Ending::Done)

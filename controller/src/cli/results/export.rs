@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::super::output::{print, say};
+use super::super::output::{print, say, shown};
 use super::super::{Ending, RESULTS};
 use linerate_report::export::{ExportFormat, Exported, export};
 
@@ -45,10 +45,11 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<Ending> {
         let left_out =
             exported.left_out.iter().map(|(id, error)| json!({ "id": id, "error": error.to_string() }));
         let left_out: Vec<_> = left_out.collect();
-        print(&json!({ "written": exported.written, "left_out": left_out }).to_string())?;
+        let written: Vec<_> = exported.written.iter().map(|path| shown(path)).collect();
+        print(&json!({ "written": written, "left_out": left_out }).to_string())?;
     } else {
         for path in &exported.written {
-            print(&path.display().to_string())?;
+            print(&shown(path))?;
         }
     }
     say_left_out(&exported);

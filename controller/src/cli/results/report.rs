@@ -1,11 +1,11 @@
 //! `results report`: human-readable reports of an experiment.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
-use super::super::output::{print, say};
+use super::super::output::{print, say, shown};
 use super::PlaceArgs;
 use super::look::check_id;
 use linerate_report::pages::source::Source;
@@ -47,15 +47,13 @@ pub(in crate::cli) fn write(args: &ReportArgs) -> anyhow::Result<()> {
         files.push((format, path));
     }
     if args.place.json {
-        let files: Vec<_> =
-            files.iter().map(|(format, path)| json!({ "format": format.name(), "path": path })).collect();
+        let files: Vec<_> = files
+            .iter()
+            .map(|(format, path)| json!({ "format": format.name(), "path": shown(path) }))
+            .collect();
         print(&serde_json::to_string(&json!({ "id": args.id, "files": files }))?)?;
     } else {
         files.iter().try_for_each(|(_, path)| print(&shown(path)))?;
     }
     Ok(())
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -14,7 +14,7 @@ mod tests;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::store::manifest::MANIFEST_FILE;
 use crate::store::{self, DOCUMENT_FILE, SUMMARY_FILE, StoreError, is_id};
@@ -105,7 +105,8 @@ impl Problem {
 /// Result of the validation of one experiment, or of one directory of an older kit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Validation {
-    /// The experiment or directory.
+    /// The experiment or directory; in JSON with U+FFFD for what is not UTF-8.
+    #[serde(serialize_with = "lossy")]
     pub target: PathBuf,
     /// True when there are no problems.
     pub valid: bool,
@@ -120,6 +121,10 @@ impl Validation {
         problems.sort();
         Self { target: target.to_owned(), valid: problems.is_empty(), files, problems }
     }
+}
+
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// Validates `target`: an experiment of `results` by its id, the directory of an experiment, or a directory
