@@ -69,7 +69,8 @@ pub(super) fn dispatch(command: &ConfigCommand) -> anyhow::Result<()> {
                 to.file_name().and_then(|name| name.to_str()).context("the name of a file is needed")?;
             let directory =
                 to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            replace_file(directory, name, text.as_bytes())?;
+            replace_file(directory, name, text.as_bytes())
+                .map_err(|error| error.chosen_by("the argument TO"))?;
             say(&format!("wrote {}", to.display()));
             Ok(())
         }

@@ -24,7 +24,7 @@ pub type Entry = (PathBuf, Result<Loaded, ProfileFileError>);
 /// When a directory cannot be read.
 pub fn list(directory: &Path) -> Result<Vec<Entry>, StoreError> {
     let mut paths = Vec::new();
-    collect(directory, DEPTH, &mut paths)?;
+    collect(directory, DEPTH, &mut paths).map_err(StoreError::in_place)?;
     paths.sort();
     Ok(paths.into_iter().map(|path| (path.clone(), load(&path))).collect())
 }

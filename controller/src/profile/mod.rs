@@ -164,9 +164,10 @@ pub fn write(files: &[(PathBuf, &Profile)], force: bool) -> Result<(), WriteErro
     for (path, profile) in files {
         let directory =
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(directory).map_err(at("create", directory))?;
+        let elsewhere = |error: StoreError| error.chosen_by("--out");
+        fs::create_dir_all(directory).map_err(at("create", directory)).map_err(elsewhere)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        replace_file(directory, &name, to_yaml(profile)?.as_bytes())?;
+        replace_file(directory, &name, to_yaml(profile)?.as_bytes()).map_err(elsewhere)?;
     }
     Ok(())
 }

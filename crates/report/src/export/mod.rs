@@ -142,6 +142,9 @@ pub fn export(
     formats: &[ExportFormat],
     to: Option<&Path>,
 ) -> Result<Exported, ExportError> {
+    // What is beside the trials may be written elsewhere, too; `run` has no option for it.
+    let choice = if to.is_some() { "--to" } else { "`linerate results export --to`" };
+    let elsewhere = |error: StoreError| error.chosen_by(choice);
     let wanted = |format| formats.contains(&format) || formats.contains(&ExportFormat::All);
     let Exported { mut written, mut left_out } = Exported::default();
     let mut exported = Vec::new();
@@ -151,22 +154,22 @@ pub fn export(
             None => Enclosed::experiment(results, id)?,
             Some(to) => {
                 let base = to.join(id);
-                fs::create_dir_all(&base).map_err(at("create", &base))?;
-                Enclosed::open(&base)?
+                fs::create_dir_all(&base).map_err(at("create", &base)).map_err(elsewhere)?;
+                Enclosed::open(&base).map_err(elsewhere)?
             }
         };
         let before = written.len();
         for format in ExportFormat::EVERY.into_iter().filter(|format| wanted(*format)) {
             each_file(&recorded, format, &mut |path, bytes| {
                 let path = InnerPath::parse(path).map_err(|error| ExportError::Place(error.to_string()))?;
-                base.replace(&path, bytes)?;
+                base.replace(&path, bytes).map_err(elsewhere)?;
                 written.push(base.place(&path));
                 Ok(())
             })?;
         }
         if to.is_none() {
             let _alone = alone(results)?;
-            Manifest::note(&recorded.directory, &written[before..])?;
+            Manifest::note(&recorded.directory, &written[before..]).map_err(elsewhere)?;
         }
         exported.push(recorded);
     }
@@ -186,8 +189,8 @@ pub fn export(
         let (table, without_rows) = summary_csv::summary_csv(&exported, ids)?;
         left_out.extend(without_rows);
         let directory = to.unwrap_or(results);
-        fs::create_dir_all(directory).map_err(at("create", directory))?;
-        replace_file(directory, summary_csv::FILE, &table)?;
+        fs::create_dir_all(directory).map_err(at("create", directory)).map_err(elsewhere)?;
+        replace_file(directory, summary_csv::FILE, &table).map_err(elsewhere)?;
         written.push(directory.join(summary_csv::FILE));
     }
     Ok(Exported { written, left_out })

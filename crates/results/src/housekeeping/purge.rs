@@ -2,12 +2,12 @@
 //! in use by a run, are removed.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::store::atomic::sync_directory;
 
-use crate::store::error::at;
+use crate::store::error;
 use crate::store::lock::{hold, is_in_use};
 use crate::store::resume::status;
 use crate::store::{self, DOCUMENT_FILE, SUMMARY_FILE, StoreError, UNFINISHED, is_id};
@@ -99,9 +99,14 @@ pub fn purge(results: &Path, id: &str) -> Result<(), PurgeError> {
     let leaving = results.join(format!("{UNFINISHED}purge-{id}"));
     remove(&leaving)?;
     fs::rename(&path, &leaving).map_err(at("rename", &path))?;
-    sync_directory(results)?;
+    sync_directory(results).map_err(StoreError::in_place)?;
     remove(&leaving)?;
     Ok(())
+}
+
+/// Experiments are removed where they are: no other place would help.
+fn at<'p>(action: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> StoreError + 'p {
+    move |reason| error::at(action, path)(reason).in_place()
 }
 
 /// Removes a directory if it exists. Symbolic links in it are removed, their targets stay.

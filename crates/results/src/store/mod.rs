@@ -324,8 +324,11 @@ pub fn load_trial(results: &Path, id: &str, trial: &str) -> Result<TrialRecord, 
 /// # Errors
 /// When it cannot be written; an old file then remains.
 pub fn write_report(directory: &Path, name: &str, content: &[u8]) -> Result<PathBuf, StoreError> {
-    fs::create_dir_all(directory).map_err(at("create", directory))?;
-    replace_file(directory, name, content)?;
+    let write = || {
+        fs::create_dir_all(directory).map_err(at("create", directory))?;
+        replace_file(directory, name, content)
+    };
+    write().map_err(|error| error.chosen_by("--to"))?;
     Ok(directory.join(name))
 }
 

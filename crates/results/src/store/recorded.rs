@@ -30,11 +30,7 @@ impl Recorded {
     pub fn open(results: &Path, id: &str) -> Result<Self, StoreError> {
         if !is_id(id) {
             let reason = "an id is 8 hexadecimal digits; see `linerate results list`";
-            return Err(StoreError {
-                action: "read",
-                path: results.join(id),
-                reason: std::io::Error::other(reason),
-            });
+            return Err(at("read", &results.join(id))(std::io::Error::other(reason)));
         }
         Ok(Self { directory: results.join(id), summary: load(results, id)? })
     }

@@ -135,11 +135,7 @@ impl Earlier {
         // A symbolic link in its place may lead anywhere.
         Enclosed::experiment(results, &id)?;
         let in_use = "a run is at it right now; wait for its end, or leave --resume out";
-        let refused = |reason| StoreError {
-            action: "resume",
-            path: directory.clone(),
-            reason: std::io::Error::other(reason),
-        };
+        let refused = |reason| at("resume", &directory)(std::io::Error::other(reason));
         let lock = lock::hold(&directory).map_err(|error| match error.reason.kind() {
             ErrorKind::WouldBlock => refused(in_use),
             _ => error,

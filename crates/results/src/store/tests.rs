@@ -140,6 +140,6 @@ fn a_place_that_cannot_be_written_is_named_with_a_remedy() {
         let message = Store::create(&closed).unwrap_err().to_string();
         assert!(message.contains("Permission denied") && message.contains("--results"), "{message}");
     }
-    let full = StoreError { action: "write", path: file, reason: ErrorKind::StorageFull.into() };
+    let full = error::at("write", &file)(ErrorKind::StorageFull.into());
     assert!(full.to_string().contains("free some space"), "{full}");
 }

@@ -11,7 +11,8 @@ use tempfile::NamedTempFile;
 
 use super::agent::Agent;
 use super::trial::Stopped;
-use linerate_results::store::{StoreError, UNFINISHED};
+use linerate_results::store::UNFINISHED;
+use linerate_results::store::error::at;
 
 /// Fetches every flow of the agent's finished trial into a file in `directory`. The file is removed unless
 /// the caller persists it.
@@ -24,7 +25,7 @@ pub(super) async fn fetch(
     directory: &Path,
 ) -> Result<NamedTempFile, Stopped> {
     let unfiled = |reason: io::Error| {
-        let error = StoreError { action: "write every flow to", path: directory.to_owned(), reason };
+        let error = at("write every flow to", directory)(reason);
         Stopped::Unfiled(error.to_string())
     };
     let file = tempfile::Builder::new()

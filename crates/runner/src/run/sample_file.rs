@@ -3,6 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use linerate_results::store::error::at;
 use linerate_results::store::{StoreError, UNFINISHED};
 use serde::Serialize;
 use tempfile::NamedTempFile;
@@ -17,9 +18,8 @@ pub(super) struct SampleFile {
 impl SampleFile {
     /// An empty file in `directory`.
     pub(super) fn new(directory: &Path) -> Result<Self, StoreError> {
-        let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory).map_err(|reason| {
-            StoreError { action: "create a file in", path: directory.to_owned(), reason }
-        })?;
+        let file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory);
+        let file = file.map_err(at("create a file in", directory))?;
         Ok(Self { file: BufWriter::new(file), error: None })
     }
 
@@ -36,7 +36,7 @@ impl SampleFile {
     /// # Errors
     /// When a sample could not be written.
     pub(super) fn finish(self, directory: &Path) -> Result<NamedTempFile, StoreError> {
-        let failed = |reason| StoreError { action: "write samples in", path: directory.to_owned(), reason };
+        let failed = |reason| at("write samples in", directory)(reason);
         match self.error {
             Some(error) => Err(failed(error)),
             None => self.file.into_inner().map_err(|error| failed(error.into_error())),

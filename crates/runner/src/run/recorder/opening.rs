@@ -15,6 +15,7 @@ use linerate_experiment::plan::Trial;
 use linerate_experiment::secrets::text_without_secrets;
 use linerate_experiment::strategy::{Outcomes, Strategy};
 use linerate_results::store::environment::{Environment, without_secrets};
+use linerate_results::store::error::at;
 use linerate_results::store::inner_path::bounded_name;
 use linerate_results::store::manifest::Manifest;
 use linerate_results::store::trial_log::{Head, LogRecord, ResultRecord, TRIAL_LOG_SCHEMA, TrialEnd};
@@ -50,11 +51,10 @@ impl<'s> Recorder<'s> {
     ) -> Result<Self, StoreError> {
         let (begun, before) = (Instant::now(), earlier.map(|earlier| earlier.summary.overhead.completed()));
         let watch = Stopwatch::start(OverheadPart::Writing, before.unwrap_or_default());
-        let yaml = experiment.to_yaml().map_err(|error| StoreError {
-            action: "write",
-            path: store.directory().join(DOCUMENT_FILE),
-            reason: std::io::Error::other(error.to_string()),
-        })?;
+        let document = store.directory().join(DOCUMENT_FILE);
+        let yaml = experiment
+            .to_yaml()
+            .map_err(|error| at("write", &document)(std::io::Error::other(error.to_string())))?;
         // A run is resumed with the document that has the secrets.
         let yaml = text_without_secrets(&yaml);
         store.write_text(DOCUMENT_FILE, &yaml)?;
