@@ -1,19 +1,16 @@
 //! Standard output and standard error. All output of the program passes through this module, which escapes
 //! control characters: much of the text comes from agents, pods, the API server and foreign results.
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use comfy_table::Table;
+use linerate_command::output::{OutputError, write_line};
 use linerate_logging::terminal::escaped;
 
 /// Prints a line on standard output. A closed pipe is not an error.
-pub(super) fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{}", escaped(text)).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
-    }
+pub(super) fn print(text: &str) -> Result<(), OutputError> {
+    write_line(&escaped(text)).map(|_is_read| ())
 }
 
 /// Prints a line on standard error; a write error is ignored.

@@ -8,7 +8,7 @@ use linerate_traffic::safety::Safety;
 use tokio::sync::watch;
 
 use super::interrupt::Signals;
-use super::output::{print, say, width};
+use super::output::{print, say, shown, width};
 use super::results::say_left_out;
 use super::{Ending, RunArgs, engines, http, metrics, progress, streams, table};
 use linerate_experiment::document::PlatformKind;
@@ -302,11 +302,12 @@ fn all_searches_are_regular(summary: &Summary) -> bool {
 }
 
 fn show(summary: &Summary, store: &Store, as_json: bool) -> anyhow::Result<()> {
+    let recorded = || format!("the results are in {}, but not shown", shown(&store.summary_path()));
     if as_json {
-        print(&serde_json::to_string(summary)?)?;
+        print(&serde_json::to_string(summary)?).with_context(recorded)?;
     } else {
-        print(&table::trials(summary, width()))?;
-        print(&store.summary_path().display().to_string())?;
+        print(&table::trials(summary, width())).with_context(recorded)?;
+        print(&shown(&store.summary_path())).with_context(recorded)?;
     }
     if let Some(reason) = &summary.reason {
         say(&format!("error: {reason}"));

@@ -10,3 +10,4 @@ mod support;
 mod profile_commands;
 mod schemas;
 mod search;
+mod standard_output;

@@ -1,7 +1,7 @@
 //! Results on standard output, everything else on standard error.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 
 use serde::Serialize;
 use serde_json::json;
@@ -41,6 +41,20 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
+/// Standard output cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output: {reason}; {}", remedy(reason.kind()))]
+pub struct OutputError {
+    reason: io::Error,
+}
+
+fn remedy(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space, or send it to another place",
+        _ => "send it to a terminal, a pipe or a file that can be written",
+    }
+}
+
 /// Prints the reason on standard error, and with `as_json` on standard output too.
 pub fn report_failure(failure: &Failure, as_json: bool) {
     let _ = writeln!(io::stderr(), "error: {}", failure.message);
@@ -76,10 +90,18 @@ pub fn print_text(text: &str) -> Result<(), Failure> {
 /// # Errors
 /// See [`print_text`].
 pub fn print_line(text: &str) -> Result<bool, Failure> {
+    Ok(write_line(text)?)
+}
+
+/// The same with an error of its own type, for commands that do not end with a [`Failure`].
+///
+/// # Errors
+/// See [`print_text`].
+pub fn write_line(text: &str) -> Result<bool, OutputError> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::failed(format!("cannot write to standard output: {error}"))),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(reason) => Err(OutputError { reason }),
     }
 }

@@ -80,54 +80,60 @@ impl View for Lines {
 }
 
 /// Prints events.
-pub(super) struct JsonLines;
+#[derive(Debug, Default)]
+pub(super) struct JsonLines {
+    has_warned: bool,
+}
 
 impl JsonLines {
-    fn tell(event: &Event) {
-        let printed = serde_json::to_string(event).map_err(Into::into).and_then(|line| print(&line));
-        if let Err(error) = printed {
+    fn tell(&mut self, event: &Event) {
+        let printed = serde_json::to_string(event).map_err(anyhow::Error::from);
+        let printed = printed.and_then(|line| Ok(print(&line)?));
+        if let Err(error) = printed
+            && !std::mem::replace(&mut self.has_warned, true)
+        {
             // The run continues: its summary is also in a file.
-            tracing::warn!(%error, "an event could not be printed");
+            tracing::warn!(%error, "an event could not be printed; the next ones are tried without a warning");
         }
     }
 }
 
 impl View for JsonLines {
     fn phase(&mut self, text: &str) {
-        Self::tell(&Event::Phase(Phase { text: text.to_owned() }));
+        self.tell(&Event::Phase(Phase { text: text.to_owned() }));
     }
 
     fn trial_began(&mut self, _: &str, _: usize, _: usize, _: &Trial, _: &[WatchedPath]) {}
 
     fn reading(&mut self, _: &str, reading: &Reading) {
-        Self::tell(&Event::Sample(Box::new(reading.clone())));
+        self.tell(&Event::Sample(Box::new(reading.clone())));
     }
 
     fn trial_ended(&mut self, _: &str, result: &TrialSummary) {
-        Self::tell(&Event::Trial(Box::new(result.clone())));
+        self.tell(&Event::Trial(Box::new(result.clone())));
     }
 
     fn trial_failed(&mut self, _: &str, failure: &TrialFailure) {
-        Self::tell(&Event::Failure(Box::new(failure.clone())));
+        self.tell(&Event::Failure(Box::new(failure.clone())));
     }
 
     fn streams_reading(&mut self, _: &str, reading: &StreamsReading) {
-        Self::tell(&Event::StreamsSample(Box::new(reading.clone())));
+        self.tell(&Event::StreamsSample(Box::new(reading.clone())));
     }
 
     fn streams_ended(&mut self, _: &str, result: &StreamsTrialSummary) {
-        Self::tell(&Event::StreamsTrial(Box::new(result.clone())));
+        self.tell(&Event::StreamsTrial(Box::new(result.clone())));
     }
 
     fn http_reading(&mut self, _: &str, reading: &HttpReading) {
-        Self::tell(&Event::HttpSample(Box::new(reading.clone())));
+        self.tell(&Event::HttpSample(Box::new(reading.clone())));
     }
 
     fn http_ended(&mut self, _: &str, result: &HttpTrialSummary) {
-        Self::tell(&Event::HttpTrial(Box::new(result.clone())));
+        self.tell(&Event::HttpTrial(Box::new(result.clone())));
     }
 
     fn search_advanced(&mut self, progress: &SearchProgress) {
-        Self::tell(&Event::Search(Box::new(progress.clone())));
+        self.tell(&Event::Search(Box::new(progress.clone())));
     }
 }

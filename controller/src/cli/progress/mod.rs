@@ -65,7 +65,7 @@ pub(super) fn observer(quiet: bool, as_json: bool) -> Box<dyn Observer> {
         views.push(Box::new(Lines::default()));
     }
     if as_json {
-        views.push(Box::new(JsonLines));
+        views.push(Box::new(JsonLines::default()));
     }
     Box::new(Progress(RefCell::new(State {
         views,
