@@ -5,7 +5,9 @@ pub mod terminal;
 use std::io::{self, IsTerminal, Write};
 
 use clap::{Args, ValueEnum};
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -73,18 +75,22 @@ impl LogOptions {
             .with_ansi(std::io::stderr().is_terminal());
         let registry = tracing_subscriber::registry().with(targets(self.log_level.unwrap_or(usual)));
         match self.log_format {
-            // Escapes values from other sources too, but keeps the log's own colours.
-            LogFormat::Text => registry
-                .with(layer.fmt_fields(debug_fn(|writer, field, value| match field.name() {
-                    "message" => write!(writer, "{}", escaped(&format!("{value:?}"))),
-                    name => write!(writer, "{name}={}", escaped(&format!("{value:?}"))),
-                })))
-                .init(),
+            LogFormat::Text => registry.with(layer.fmt_fields(text_fields())).init(),
             LogFormat::Json => {
                 registry.with(layer.json().with_ansi(false).with_writer(|| Escaping)).init();
             }
         }
     }
+}
+
+/// Message and fields of an event as text, a space between them. Escapes values from other sources too, but
+/// keeps the log's own colours.
+fn text_fields() -> impl for<'w> FormatFields<'w> {
+    debug_fn(|writer, field, value| match field.name() {
+        "message" => write!(writer, "{}", escaped(&format!("{value:?}"))),
+        name => write!(writer, "{name}={}", escaped(&format!("{value:?}"))),
+    })
+    .delimited(" ")
 }
 
 /// Standard error with terminal control sequences escaped.
@@ -107,9 +113,43 @@ fn targets(level: LogLevel) -> Targets {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    /// A writer that keeps what is written.
+    #[derive(Debug, Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn message_and_fields_of_a_text_line_stand_apart() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false).without_time();
+        let layer = layer.with_writer(move || writer.clone()).fmt_fields(text_fields());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::warn!(error = "a\u{1b}[2J", pair = %"tx0-rx0", "told");
+            tracing::warn!("alone");
+        });
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = text.lines().map(|line| line.split_once(": ").unwrap().1).collect();
+        let [first, second] = lines[..] else { panic!("{text}") };
+        assert!(first.starts_with("told error=") && first.ends_with(" pair=tx0-rx0"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        assert_eq!(second, "alone");
+    }
 
     #[test]
     fn libraries_log_only_when_debugging() {
