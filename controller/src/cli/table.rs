@@ -96,6 +96,7 @@ pub(super) fn trials(summary: &Summary, width: Option<usize>) -> String {
     for failure in &summary.failures {
         text.push_str(&format!("not finished: {} {}: {}\n", failure.profile, failure.pair, failure.reason));
     }
+    text.push_str(&recoveries(summary));
     text.push_str(&closing_line(summary));
     text
 }
@@ -132,6 +133,11 @@ fn together(all: &Aggregate) -> String {
         all.lost_packets,
         all.sent_packets,
     )
+}
+
+/// Lines on pairs and agents that were lost and brought back; none where nothing was lost.
+pub(super) fn recoveries(summary: &Summary) -> String {
+    summary.recoveries.iter().map(|recovery| format!("recovered: {recovery}\n")).collect()
 }
 
 pub(super) fn closing_line(summary: &Summary) -> String {
@@ -405,6 +411,18 @@ mod tests {
         let text = super::trials(&Summary { trials: vec![trial], ..summary(Status::Complete) }, None);
         assert!(text.contains(&format!("\np tx0-rx0: {kind}: {evidence}\n")), "{text}");
         assert!(evidence.starts_with("10 of 1000 packets lost"), "{evidence}");
+    }
+
+    #[test]
+    fn a_pair_that_was_lost_and_brought_back_is_named_below_the_table() {
+        let shown = |recoveries: &[&str]| {
+            let recoveries = recoveries.iter().map(|&text| text.to_owned()).collect();
+            super::trials(&Summary { recoveries, ..summary(Status::Complete) }, None)
+        };
+        let text = shown(&["tx0-rx0 was started anew: rx0 was killed by signal 9 (SIGKILL)"]);
+        let line = "recovered: tx0-rx0 was started anew: rx0 was killed by signal 9 (SIGKILL)\n";
+        assert!(text.contains(line), "{text}");
+        assert!(!shown(&[]).contains("recovered"), "nothing was lost");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::{Bench, side_by_side, stderr, until};
+use crate::support::{Bench, linerate, side_by_side, stderr, stdout, until};
 use linerate_results::store::record::TrialRecord;
 use linerate_results::summary::{Status, Summary};
 use rustix::process::{Signal, kill_process};
@@ -83,6 +83,10 @@ fn a_lost_agent_is_replaced_and_the_trial_repeated() {
             "{summary:?}"
         );
         assert!(summary.recoveries[0].contains("started anew"), "{:?}", summary.recoveries);
+        let told = format!("recovered: {}\n", summary.recoveries[0]);
+        let id = summary.experiment.id.as_str();
+        let shown = linerate(&["results", "show", id, "--results", bench.path("results").to_str().unwrap()]);
+        assert!(stdout(&shown).contains(&told), "{}", stdout(&shown));
         for trial in &summary.trials {
             assert_eq!(trial.sent_packets, trial.received_packets + trial.lost_packets);
         }

@@ -6,7 +6,7 @@ use linerate_results::engines::{EngineRow, comparison, rows};
 use linerate_results::summary::Summary;
 
 use crate::cli::grid::Grid;
-use crate::cli::table::{closing_line, count};
+use crate::cli::table::{closing_line, count, recoveries};
 use crate::cli::words::mpps;
 
 /// The trials of a plan.
@@ -64,6 +64,7 @@ pub(in crate::cli) fn trials(summary: &Summary, width: Option<usize>) -> String 
     for failure in &summary.failures {
         text.push_str(&format!("not finished: {}: {}\n", failure.profile, failure.reason));
     }
+    text.push_str(&recoveries(summary));
     text.push_str(&closing_line(summary));
     text
 }

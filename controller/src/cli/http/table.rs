@@ -7,7 +7,7 @@ use linerate_wire::http::Arrivals;
 use linerate_wire::report::LatencySummary;
 
 use crate::cli::grid::Grid;
-use crate::cli::table::count;
+use crate::cli::table::{count, recoveries};
 use crate::cli::words::microseconds;
 
 /// Mark before a number that tells of a fault.
@@ -106,9 +106,7 @@ pub(in crate::cli) fn trials(summary: &Summary, width: Option<usize>) -> String 
     for failure in &summary.failures {
         text.push_str(&format!("not finished: {}: {}\n", failure.profile, failure.reason));
     }
-    for recovery in &summary.recoveries {
-        text.push_str(&format!("recovered: {recovery}\n"));
-    }
+    text.push_str(&recoveries(summary));
     if summary.http.iter().any(|trial| trial.latency_basis == LatencyBasis::Service) {
         text.push_str(
             "p50, p99 and max of closed loops are service times: while servers stall nothing is sent, so they look too good then\n",

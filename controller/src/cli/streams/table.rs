@@ -6,7 +6,7 @@ use linerate_results::summary::Summary;
 use linerate_wire::streams::{Protocol, bit_rate};
 
 use crate::cli::grid::Grid;
-use crate::cli::table::count;
+use crate::cli::table::{count, recoveries};
 use crate::cli::words::microseconds;
 
 /// Mark before a number that tells of a fault.
@@ -93,9 +93,7 @@ pub(in crate::cli) fn trials(summary: &Summary, width: Option<usize>) -> String 
     for failure in &summary.failures {
         text.push_str(&format!("not finished: {}: {}\n", failure.profile, failure.reason));
     }
-    for recovery in &summary.recoveries {
-        text.push_str(&format!("recovered: {recovery}\n"));
-    }
+    text.push_str(&recoveries(summary));
     let info = &summary.experiment;
     text.push_str(&format!("{} {}: {}", info.id, info.name, summary.status));
     text
