@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use hugepage_check::check::shell_word;
 use serde_json::json;
@@ -12,6 +12,7 @@ use serde_json::json;
 use super::super::output::{print, say, shown};
 use super::super::{Ending, RESULTS, table};
 use linerate_experiment::secrets::REMOVED;
+use linerate_report::export::forget_removed;
 use linerate_results::housekeeping::purge::PurgeError;
 use linerate_results::housekeeping::scan::{Scan, State};
 use linerate_results::housekeeping::{backup, purge, scan};
@@ -162,12 +163,17 @@ pub(super) fn purge(args: &PurgeArgs) -> anyhow::Result<Ending> {
         return Ok(Ending::Failed);
     }
     purge::finish_earlier(&args.results)?;
-    for id in &ids {
+    let removed = ids.iter().try_for_each(|id| -> anyhow::Result<()> {
         purge::purge(&args.results, id)?;
         if !args.json {
             print(&format!("removed {id}"))?;
         }
-    }
+        Ok(())
+    });
+    // Also when one could not be removed, and for those of a purge that was killed.
+    let forgotten = forget_removed(&args.results);
+    removed?;
+    forgotten.context("the table of all experiments still has rows of removed ones")?;
     if args.json {
         print(&json!({ "removed": ids }).to_string())?;
     } else if ids.is_empty() {
@@ -233,6 +239,7 @@ pub(super) fn backup(args: &BackupArgs) -> anyhow::Result<Ending> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use linerate_report::export::{ExportFormat, export};
     use linerate_results::fixtures::recorded;
 
     #[test]
@@ -257,6 +264,24 @@ mod tests {
         ] {
             assert_eq!(resuming(Path::new(results), &scan(filter)), command);
         }
+    }
+
+    #[test]
+    fn a_purge_takes_the_rows_of_what_it_removes_from_the_table_of_all_experiments() {
+        let (results, id) = recorded();
+        let table = results.path().join("summary_all_experiments.csv");
+        export(results.path(), std::slice::from_ref(&id), &[ExportFormat::Summary], None).unwrap();
+        assert!(std::fs::read_to_string(&table).unwrap().contains(&id));
+        let args = PurgeArgs {
+            ids: vec![id.clone()],
+            incomplete: false,
+            yes: true,
+            results: results.path().to_owned(),
+            json: true,
+        };
+        assert_eq!(purge(&args).unwrap(), Ending::Done);
+        let rest = std::fs::read_to_string(&table).unwrap();
+        assert!(rest.starts_with("exp_id,") && rest.lines().count() == 1, "{rest}");
     }
 
     #[test]

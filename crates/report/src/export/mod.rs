@@ -38,7 +38,7 @@ use linerate_results::store::inner_path::InnerPath;
 use linerate_results::store::lock::alone;
 use linerate_results::store::manifest::Manifest;
 use linerate_results::store::record::TrialRecord;
-use linerate_results::store::{self, Recorded, StoreError};
+use linerate_results::store::{self, MOST_JSON_BYTES, Recorded, StoreError};
 use linerate_results::streams::SampleLine;
 use linerate_results::summary::Summary;
 
@@ -194,6 +194,25 @@ pub fn export(
         written.push(directory.join(summary_csv::FILE));
     }
     Ok(Exported { written, left_out })
+}
+
+/// Takes the rows of experiments that are not in `results` any more from its table of all experiments, which is
+/// replaced atomically. Without a table nothing is done.
+///
+/// # Errors
+/// When the table cannot be read or written; then it remains.
+pub fn forget_removed(results: &Path) -> Result<(), ExportError> {
+    let _alone = alone(results)?;
+    let name = InnerPath::parse(summary_csv::FILE).map_err(|error| ExportError::Place(error.to_string()))?;
+    let directory = Enclosed::open(results)?;
+    let Some(table) = directory.read(&name, MOST_JSON_BYTES)? else { return Ok(()) };
+    let ids = store::ids(results)?;
+    let is_kept = |id: &[u8]| ids.iter().any(|known| known.as_bytes() == id);
+    let rest = summary_csv::without_rows(&table, is_kept).map_err(summary_csv::SummaryCsvError::from)?;
+    if let Some(rest) = rest {
+        directory.replace(&name, &rest).map_err(StoreError::in_place)?;
+    }
+    Ok(())
 }
 
 /// Passes every file of a format to `write`, by its path relative to the experiment's directory. Memory holds
