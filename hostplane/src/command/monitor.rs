@@ -136,13 +136,14 @@ pub(super) fn run(command: MonitorCommand) -> Result<Ending, Failure> {
     let MonitorCommand { interface, interval, count, form, cpu, quiet } = command;
     block_on(async move {
         let mut stop = stop_at_signals()?;
+        // Its first readings are among the CPU time of all readings.
+        let cpu_before_ns = linerate_agent::host::process_cpu_ns();
         let mut monitor = Monitor::new(&interface).map_err(|error| {
             let name = escaped(&interface);
             Failure::failed(format!(
                 "interface {name}: {error}; `ip link` lists the interfaces of this network namespace"
             ))
         })?;
-        let cpu_before_ns = linerate_agent::host::process_cpu_ns();
         let began = Instant::now();
         let mut due = began;
         let mut summary = Summary::default();
