@@ -16,7 +16,7 @@ use super::ready::{count, milliseconds};
 use super::trial::{block_on, stop_at_signals};
 use crate::client::{Family, Request};
 use crate::exchange::result::{ExchangeResult, describe};
-use crate::exchange::run::begin;
+use crate::exchange::run::{Ends, begin};
 use crate::exchange::{ExchangeKind, ExchangeSpec};
 use crate::spec::{Directions, TrialSpec};
 use crate::streams::socket::Place;
@@ -160,7 +160,7 @@ pub(super) fn run(args: Exchange) -> Result<Ending, Failure> {
     let Exchange { request, spec, json } = args;
     block_on(async move {
         let stop = stop_at_signals()?;
-        let trial = begin(&request, spec).await?;
+        let trial = begin(&request, spec, Ends::AfterDuration).await?;
         let result = ExchangeResult::of(&trial.finish(stop).await);
         if json {
             print_json(&result)?;

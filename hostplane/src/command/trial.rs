@@ -56,7 +56,7 @@ pub(super) fn run(args: Trial) -> Result<Ending, Failure> {
         let mut lines = Lines { quiet, directions: request.spec.directions, probe: None };
         let mut probes = None;
         if let Some(Probing { kind, per_second, idle }) = probe {
-            let probe = Probe::start(&request, kind, per_second).await?;
+            let probe = Probe::start(&request, kind, per_second, idle).await?;
             lines.probe = Some((probe.shared(), request.spec.each.duration_ms));
             if !quiet {
                 say(&format!("probe without load for {idle:?}"));

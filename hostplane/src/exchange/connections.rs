@@ -51,27 +51,24 @@ impl From<io::Error> for Failure {
 /// Makes one connection after the other until the end. `number` is that of the stream.
 pub(super) fn run(target: &Target, asking: Asking, number: u32, shared: &Shared) -> StreamTally {
     let mut tally = StreamTally::default();
-    std::thread::sleep(Duration::from_nanos(asking.start_ns.saturating_sub(monotonic_ns())));
+    std::thread::sleep(Duration::from_nanos(asking.begins_ns().saturating_sub(monotonic_ns())));
     tally.began_ns = monotonic_ns();
-    let mut due_ns = asking.start_ns;
     let mut exchange = Connection::new(target, asking, number);
     let mut end = None;
     loop {
         let now = monotonic_ns();
         end = end.or_else(|| asking.schedule_end(now, shared.stop.load(Ordering::Relaxed)));
-        let over = end.is_some_and(|end| end.is_over(now, asking.interval_ns.map(|_| due_ns)));
+        let due = asking.due_ns(tally.idle.requests);
+        let over = end.is_some_and(|end| end.is_over(now, due));
         if over || shared.cut.load(Ordering::Relaxed) {
             break;
         }
-        let mut due = None;
-        if let Some(interval) = asking.interval_ns {
+        if let Some(due_ns) = due {
             if now < due_ns {
                 std::thread::sleep(Duration::from_nanos((due_ns - now).min(50_000_000)));
                 continue;
             }
             tally.slip_ns = tally.slip_ns.max(now - due_ns);
-            due = Some(due_ns);
-            due_ns += interval;
         }
         tally.idle.requests += 1;
         match exchange.once() {
@@ -100,9 +97,9 @@ pub(super) fn run(target: &Target, asking: Asking, number: u32, shared: &Shared)
             }
         }
     }
-    if let Some(interval_ns) = asking.interval_ns {
+    if let Some(pace) = asking.pace {
         let end = end.or_else(|| asking.schedule_end(monotonic_ns(), true));
-        tally.forgone = end.map_or(0, |end| end.forgone(due_ns, interval_ns));
+        tally.forgone = end.map_or(0, |end| end.forgone(&pace, tally.idle.requests));
     }
     tally
 }

@@ -7,6 +7,7 @@
 mod answer;
 pub(crate) mod connections;
 pub(crate) mod outcome;
+mod pace;
 pub(crate) mod probe;
 pub(crate) mod result;
 pub(crate) mod run;

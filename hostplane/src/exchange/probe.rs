@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::outcome::{Shared, Tally};
 use super::result::{ExchangeResult, Times, account, time_lines, why_line};
-use super::run::{Trial, begin};
+use super::run::{Ends, Trial, begin};
 use super::{ExchangeKind, ExchangeSpec, LEAST_DATAGRAM};
 use crate::client::{ClientError, Request};
 use crate::result::text::time;
@@ -64,24 +65,26 @@ impl PhaseResult {
 }
 
 impl Probe {
-    /// Begins to ask. Must run in a local set.
+    /// Begins to ask, `idle` before the load. Must run in a local set.
     pub(crate) async fn start(
         request: &Request,
         kind: ExchangeKind,
         per_second: f64,
+        idle: Duration,
     ) -> Result<Self, ClientError> {
         let bytes = BYTES.max(LEAST_DATAGRAM);
+        let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
         let spec = ExchangeSpec {
             kind,
             streams: 1,
             request_bytes: bytes,
             response_bytes: bytes,
             per_second: Some(per_second),
-            // The load's trial ends it.
-            duration_ms: request.spec.each.duration_ms.map(|ms| ms.saturating_add(3_600_000)),
+            // What ceilings are asked for; setting up the load's streams makes it a little longer.
+            duration_ms: request.spec.each.duration_ms.map(|ms| ms.saturating_add(idle_ms)),
             client_closes: false,
         };
-        Ok(Self { trial: begin(request, spec).await? })
+        Ok(Self { trial: begin(request, spec, Ends::WithLoad).await? })
     }
 
     /// What marks the phases.

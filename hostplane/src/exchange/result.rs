@@ -150,19 +150,25 @@ impl ExchangeResult {
         failures.extend(theirs.into_iter().flat_map(|theirs| theirs.failures.clone()));
         failures.extend(disagreement(&sum, exchanged));
         if sum.unknown > 0 {
-            failures.push(format!(
-                "{} requests were under way when their streams were broken off; whether they were answered is not known",
-                sum.unknown
-            ));
+            let under_way = match sum.unknown {
+                1 => "1 request was under way when its stream was broken off; whether it was answered is not known"
+                    .to_owned(),
+                unknown => format!(
+                    "{unknown} requests were under way when their streams were broken off; whether they were answered is not known"
+                ),
+            };
+            failures.push(under_way);
         }
         let forgone: u64 = streams().map(|stream| stream.forgone).sum();
         if forgone > 0 && exchanged.spec.per_second.is_some() {
-            failures.push(format!(
-                "{forgone} requests were due and not sent: a lower rate (--rate), or more streams (--parallel)"
-            ));
+            let broken_off = exchanged.interrupted
+                || exchanged.failure.is_some()
+                || streams().any(|stream| stream.failure.is_some());
+            failures.push(forgone_words(forgone, broken_off));
         }
-        failures.sort();
-        failures.dedup();
+        // What broke a trial stands before what came of it.
+        let mut told = std::collections::HashSet::new();
+        failures.retain(|failure| told.insert(failure.clone()));
         let began = streams().map(|stream| stream.began_ns).filter(|ns| *ns > 0).min().unwrap_or(0);
         let ended = streams().map(|stream| stream.ended_ns).max().unwrap_or(0);
         // A schedule ends with the pause after its last request.
@@ -213,6 +219,16 @@ impl ExchangeResult {
     }
 }
 
+/// Requests that were due and not sent, with a remedy unless the trial was broken off.
+pub(super) fn forgone_words(forgone: u64, broken_off: bool) -> String {
+    let words = match forgone {
+        1 => "1 request was due and not sent".to_owned(),
+        _ => format!("{forgone} requests were due and not sent"),
+    };
+    let remedy = ": a lower rate (--rate), or more streams (--parallel)";
+    if broken_off { words } else { words + remedy }
+}
+
 /// Counts of the two ends that cannot be: a request that was answered must have been read.
 fn disagreement(sum: &Tally, exchanged: &Exchanged) -> Option<String> {
     if sum.requests != sum.responses + sum.lost + sum.unknown {
@@ -245,7 +261,7 @@ pub(crate) fn describe(result: &ExchangeResult) -> String {
         format!("  account     {}", account(result.requests, result.responses, result.lost, result.unknown)),
     ];
     if let Some(forgone) = result.forgone.filter(|forgone| *forgone > 0) {
-        lines.push(format!("  forgone     {forgone} requests were due and not sent"));
+        lines.push(format!("  forgone     {}", forgone_words(forgone, true)));
     }
     if result.late > 0 {
         lines

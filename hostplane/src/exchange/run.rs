@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::connections::{self, Target};
 use super::outcome::{Shared, StreamTally};
+use super::pace::Pace;
 use super::stream::{ANSWER_TIME, Asker, Asking};
 use super::{ExchangeKind, ExchangeSpec, ServerExchange};
 use crate::client::connect::{Server, connect, refused_or, unexpected};
@@ -49,6 +50,15 @@ pub(crate) struct Exchanged {
     pub(crate) failure: Option<String>,
 }
 
+/// When the requests of a trial end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// After the time of sending that was asked for.
+    AfterDuration,
+    /// With the load beside them, which begins once its streams are there.
+    WithLoad,
+}
+
 /// A trial whose threads run.
 pub(crate) struct Trial {
     pub(crate) shared: Arc<Shared>,
@@ -65,7 +75,7 @@ pub(crate) struct Trial {
 }
 
 /// Begins: the first request leaves soon after. Must run in a local set.
-pub(crate) async fn begin(request: &Request, spec: ExchangeSpec) -> Result<Trial, ClientError> {
+pub(crate) async fn begin(request: &Request, spec: ExchangeSpec, ends: Ends) -> Result<Trial, ClientError> {
     let Server { mut link, address, client, welcome, key, clock: _ } = connect(request).await?;
     let packet_bytes = f64::from(spec.request_bytes.max(spec.response_bytes)) + 78.0;
     let load = PacketLoad { packets_per_second: spec.per_second, packet_bytes };
@@ -106,13 +116,14 @@ pub(crate) async fn begin(request: &Request, spec: ExchangeSpec) -> Result<Trial
         other => return Err(unexpected(address, other)),
     }
     let start_ns = monotonic_ns() + LEAD.as_nanos() as u64;
+    let duration_ms = spec.duration_ms.filter(|_| ends == Ends::AfterDuration);
     let asking = Asking {
         kind: spec.kind,
         request_bytes: spec.request_bytes as usize,
         response_bytes: spec.response_bytes as usize,
-        interval_ns: spec.per_second.map(|rate| (f64::from(spec.streams) / rate * 1e9) as u64),
+        pace: None,
         start_ns,
-        end_ns: spec.duration_ms.map_or(u64::MAX, |ms| start_ns + ms * 1_000_000),
+        end_ns: duration_ms.map_or(u64::MAX, |ms| start_ns + ms * 1_000_000),
     };
     let shared = Arc::new(Shared::default());
     let places = places(request.cpus.as_ref(), spec.streams)?;
@@ -127,23 +138,22 @@ pub(crate) async fn begin(request: &Request, spec: ExchangeSpec) -> Result<Trial
         });
         thread.map(|thread| threads.push(thread)).map_err(crate::streams::pool::PoolError::Start)
     };
-    // Streams begin one after the other within an interval, not all at once.
-    let staggered = move |number: u32| Asking {
-        start_ns: start_ns
-            + asking.interval_ns.unwrap_or(0) * u64::from(number) / u64::from(spec.streams.max(1)),
-        ..asking
+    // At a rate, streams take turns.
+    let of_stream = move |stream: u32| {
+        let paced = |per_second| Pace { start_ns, per_second, streams: spec.streams, stream };
+        Asking { pace: spec.per_second.map(paced), ..asking }
     };
     if spec.kind == ExchangeKind::Connect {
         for number in 0..spec.streams {
             let target = Target { to: address, place: request.place.clone(), key, spec };
             start(
                 number,
-                Box::new(move |shared| connections::run(&target, staggered(number), number, shared)),
+                Box::new(move |shared| connections::run(&target, of_stream(number), number, shared)),
             )?;
         }
     } else {
         for (number, socket) in sockets {
-            start(number, Box::new(move |shared| Asker::new(socket, staggered(number), shared).run()))?;
+            start(number, Box::new(move |shared| Asker::new(socket, of_stream(number), shared).run()))?;
         }
     }
     let began_unix_s = began.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());

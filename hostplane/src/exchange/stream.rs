@@ -15,6 +15,7 @@ use rustix::time::Timespec;
 
 use super::ExchangeKind;
 use super::outcome::{Phase, Shared, StreamTally};
+use super::pace::Pace;
 use crate::streams::header::Header;
 use crate::sys::stamps;
 
@@ -38,8 +39,8 @@ pub(super) struct Asking {
     pub(super) kind: ExchangeKind,
     pub(super) request_bytes: usize,
     pub(super) response_bytes: usize,
-    /// Time between requests; `None`: when the response has come.
-    pub(super) interval_ns: Option<u64>,
+    /// When requests are due; `None`: when the response has come.
+    pub(super) pace: Option<Pace>,
     pub(super) start_ns: u64,
     /// No request becomes due from then on.
     pub(super) end_ns: u64,
@@ -55,6 +56,16 @@ pub(super) struct ScheduleEnd {
 }
 
 impl Asking {
+    /// When the stream's first request is due, and it begins.
+    pub(super) fn begins_ns(&self) -> u64 {
+        self.pace.map_or(self.start_ns, |pace| pace.due_ns(0))
+    }
+
+    /// When the request with this number, from 0, is due; `None` without a rate.
+    pub(super) fn due_ns(&self, request: u64) -> Option<u64> {
+        Some(self.pace?.due_ns(request))
+    }
+
     /// The end of the schedule when it has been reached by now, or when `stop` is true.
     pub(super) fn schedule_end(&self, now_ns: u64, stop: bool) -> Option<ScheduleEnd> {
         (stop || now_ns >= self.end_ns).then(|| ScheduleEnd {
@@ -72,9 +83,9 @@ impl ScheduleEnd {
         due_ns.is_none_or(|due_ns| due_ns >= self.until_ns || now_ns > self.limit_ns)
     }
 
-    /// Number of requests that were due, the first one at `due_ns`, and were not sent.
-    pub(super) fn forgone(self, due_ns: u64, interval_ns: u64) -> u64 {
-        self.until_ns.saturating_sub(due_ns).div_ceil(interval_ns.max(1))
+    /// Number of requests that were due and were not sent; `begun` were.
+    pub(super) fn forgone(self, pace: &Pace, begun: u64) -> u64 {
+        pace.due_before(self.until_ns).saturating_sub(begun)
     }
 }
 
@@ -110,7 +121,8 @@ pub(super) struct Asker<'a> {
     given_up: VecDeque<u64>,
     end: Option<ScheduleEnd>,
     next: u64,
-    due_ns: u64,
+    /// Requests that have been begun.
+    begun: u64,
     room: Vec<u8>,
     /// Bytes of a response of TCP that have come.
     partial: usize,
@@ -122,7 +134,6 @@ pub(super) struct Asker<'a> {
 impl<'a> Asker<'a> {
     pub(super) fn new(socket: OwnedFd, asking: Asking, shared: &'a Shared) -> Self {
         let room = vec![0; asking.request_bytes.max(asking.response_bytes).max(64)];
-        let due_ns = asking.start_ns;
         Self {
             socket,
             asking,
@@ -133,7 +144,7 @@ impl<'a> Asker<'a> {
             given_up: VecDeque::new(),
             end: None,
             next: 0,
-            due_ns,
+            begun: 0,
             room,
             partial: 0,
             first_bytes: 0,
@@ -151,9 +162,9 @@ impl<'a> Asker<'a> {
             *(if silent { &mut tally.lost } else { &mut tally.unknown }) += 1;
         }
         self.tally.failure = broken.map(|error| error.to_string());
-        if let Some(interval_ns) = self.asking.interval_ns {
+        if let Some(pace) = self.asking.pace {
             let end = self.end.or_else(|| self.asking.schedule_end(monotonic_ns(), true));
-            let unsent = end.map_or(0, |end| end.forgone(self.due_ns, interval_ns));
+            let unsent = end.map_or(0, |end| end.forgone(&pace, self.begun));
             self.tally.forgone = unsent + u64::from(self.sending.is_some());
         }
         if self.asking.kind == ExchangeKind::Tcp {
@@ -168,7 +179,7 @@ impl<'a> Asker<'a> {
         set_socket_timeout(&self.socket, Timeout::Send, Some(LOOK))?;
         // Without the times, those of the kernel are unknown.
         let _ = stamps::enable(&self.socket);
-        let wait = self.asking.start_ns.saturating_sub(monotonic_ns());
+        let wait = self.asking.begins_ns().saturating_sub(monotonic_ns());
         std::thread::sleep(Duration::from_nanos(wait));
         Ok(())
     }
@@ -176,9 +187,10 @@ impl<'a> Asker<'a> {
     /// True when no further request is to be sent.
     fn over(&mut self, now_ns: u64) -> bool {
         let stop = self.shared.stop.load(Ordering::Relaxed);
+        // A probe ends with the load beside it.
+        self.asking.end_ns = self.asking.end_ns.min(self.shared.load_until_ns.load(Ordering::Relaxed));
         self.end = self.end.or_else(|| self.asking.schedule_end(now_ns, stop));
-        let due_ns = self.asking.interval_ns.map(|_| self.due_ns);
-        self.end.is_some_and(|end| end.is_over(now_ns, due_ns))
+        self.end.is_some_and(|end| end.is_over(now_ns, self.asking.due_ns(self.begun)))
     }
 
     fn ask_all(&mut self) -> io::Result<()> {
@@ -228,12 +240,10 @@ impl<'a> Asker<'a> {
 
     /// Sends a request that is due: one, so that what has arrived is read before the next.
     fn send_due(&mut self, now_ns: u64) -> io::Result<()> {
-        match self.asking.interval_ns {
+        match self.asking.due_ns(self.begun) {
             None if self.under_way.is_empty() => self.begin(now_ns, None),
-            Some(interval) if self.due_ns <= now_ns && self.under_way.len() < MOST_UNDER_WAY => {
-                self.tally.slip_ns = self.tally.slip_ns.max(now_ns - self.due_ns);
-                let due_ns = self.due_ns;
-                self.due_ns += interval;
+            Some(due_ns) if due_ns <= now_ns && self.under_way.len() < MOST_UNDER_WAY => {
+                self.tally.slip_ns = self.tally.slip_ns.max(now_ns - due_ns);
                 self.begin(now_ns, Some(due_ns))
             }
             _ => Ok(()),
@@ -241,6 +251,7 @@ impl<'a> Asker<'a> {
     }
 
     fn begin(&mut self, now_ns: u64, due_ns: Option<u64>) -> io::Result<()> {
+        self.begun += 1;
         self.sending = Some(Partial { due_ns, sent_ns: now_ns, bytes: 0, moved_ns: now_ns });
         self.send()
     }
@@ -254,7 +265,7 @@ impl<'a> Asker<'a> {
         }
         let phase = self.shared.phase(partial.sent_ns);
         // With a rate, responses are read while the socket is full: at neither end may both wait for the other.
-        let wait = if self.asking.interval_ns.is_some() { SendFlags::DONTWAIT } else { SendFlags::empty() };
+        let wait = if self.asking.pace.is_some() { SendFlags::DONTWAIT } else { SendFlags::empty() };
         let result = send(&self.socket, &self.room[partial.bytes..bytes], SendFlags::NOSIGNAL | wait);
         if let Ok(sent) = result
             && self.first_bytes == 0
@@ -298,11 +309,10 @@ impl<'a> Asker<'a> {
 
     /// Waits for a response, or until the next request is due.
     fn wait(&mut self, over: bool) -> io::Result<()> {
-        if self.asking.interval_ns.is_some() {
+        if let Some(due_ns) = self.asking.due_ns(self.begun) {
             let now = monotonic_ns();
             let full = self.sending.is_some();
-            let due =
-                if over || full || self.under_way.len() >= MOST_UNDER_WAY { u64::MAX } else { self.due_ns };
+            let due = if over || full || self.under_way.len() >= MOST_UNDER_WAY { u64::MAX } else { due_ns };
             let wait = due.saturating_sub(now).min(LOOK.as_nanos() as u64);
             let time = Timespec { tv_sec: 0, tv_nsec: wait as _ };
             let room = if full { PollFlags::OUT } else { PollFlags::empty() };

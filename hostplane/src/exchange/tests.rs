@@ -7,7 +7,8 @@ use linerate_wire::streams::StreamKey;
 
 use super::connections::{self, Target};
 use super::outcome::{Shared, StreamTally, Tally};
-use super::result::{Times, time_lines};
+use super::pace::Pace;
+use super::result::{Times, forgone_words, time_lines};
 use super::stream::{Asker, Asking};
 use super::{ExchangeKind, ExchangeSpec, distribution};
 use crate::streams::header::HEADER_BYTES;
@@ -20,12 +21,13 @@ const INTERVAL: Duration = Duration::from_millis(100);
 fn behind(kind: ExchangeKind) -> Asking {
     let interval_ns = INTERVAL.as_nanos() as u64;
     let end_ns = monotonic_ns();
+    let start_ns = end_ns - REQUESTS * interval_ns;
     Asking {
         kind,
         request_bytes: 1,
         response_bytes: 1,
-        interval_ns: Some(interval_ns),
-        start_ns: end_ns - REQUESTS * interval_ns,
+        pace: Some(Pace { start_ns, per_second: 1e9 / interval_ns as f64, streams: 1, stream: 0 }),
+        start_ns,
         end_ns,
     }
 }
@@ -92,6 +94,13 @@ fn spec(kind: ExchangeKind, per_second: Option<f64>) -> ExchangeSpec {
         duration_ms: None,
         client_closes: false,
     }
+}
+
+#[test]
+fn requests_that_were_not_sent_have_a_remedy_unless_the_trial_was_broken_off() {
+    assert_eq!(forgone_words(1, true), "1 request was due and not sent");
+    let words = forgone_words(3, false);
+    assert!(words.starts_with("3 requests were due and not sent: a lower rate"), "{words}");
 }
 
 #[test]
