@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use linerate_traffic::safety::Safety;
 use linerate_traffic::span::Span;
+use linerate_traffic::url::shown_within;
 use serde_json::{Map, Value};
 
 use super::ExperimentError;
@@ -156,7 +157,7 @@ impl FromStr for Setting {
     /// Parses `spec.trial.repeats=3` or `spec.kubernetes.resources[intel.com/dpdk]=1`. The value is YAML; an
     /// empty one removes the field.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is not PATH=VALUE, such as spec.trial.repeats=3");
+        let wrong = || format!("'{}' is not PATH=VALUE, such as spec.trial.repeats=3", shown_within(text));
         let mut path = Vec::new();
         let mut step = String::new();
         let mut bracket = false;
@@ -184,9 +185,10 @@ impl FromStr for Setting {
         let value = if value.is_empty() {
             None
         } else {
-            Some(serde_saphyr::from_str::<Value>(value).map_err(|error| format!("'{value}': {error}"))?)
+            let read = serde_saphyr::from_str::<Value>(value);
+            Some(read.map_err(|error| shown_within(&format!("'{value}': {error}")))?)
         };
-        Ok(Self { option: format!("--set {text}"), path, value })
+        Ok(Self { option: shown_within(&format!("--set {text}")), path, value })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use linerate_traffic::url::shown_within;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
@@ -21,9 +22,9 @@ pub fn excerpt(origin: &str, problem: &serde_saphyr::Error) -> String {
     text.strip_prefix("error: ").unwrap_or(&text).replace("<input>", origin)
 }
 
-/// A message of the YAML library, reworded for users.
+/// A message of the YAML library, reworded for users, without users and passwords of URLs in its excerpt.
 pub fn for_users(message: &str) -> String {
-    PHRASES.iter().fold(message.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
+    PHRASES.iter().fold(shown_within(message), |text, (theirs, ours)| text.replace(theirs, ours))
 }
 
 /// Place of the field that a message begins with (`spec.local.devices: …`); unknown when the document does

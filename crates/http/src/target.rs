@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use http::Uri;
+use linerate_traffic::url::shown;
 
 /// Where requests go, and what they ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl FromStr for Target {
 
     /// Reads `http://HOST[:PORT][/PATH][?QUERY]`, or `https://`; without a scheme, `http`.
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        let error = |reason: &str| TargetError { url: text.to_owned(), reason: reason.to_owned() };
+        let error = |reason: &str| TargetError { url: shown(text), reason: reason.to_owned() };
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         // A fragment is the client's own matter (RFC 9110, section 4.2.5).
         let whole = whole.split('#').next().unwrap_or_default();
@@ -127,7 +128,6 @@ mod tests {
     fn refusals_name_the_url_and_the_reason() {
         for (text, part) in [
             ("ftp://h/", "neither http nor https"),
-            ("http://u:p@h/", "Authorization"),
             ("http://h:99999/", "65535"),
             ("http://h:0/", "port 0"),
             ("[%]", "no IPv6 address"),
@@ -140,5 +140,11 @@ mod tests {
             let error = text.parse::<Target>().unwrap_err().to_string();
             assert!(error.contains(part) && error.contains(text), "{text}: {error}");
         }
+        for text in ["http://admin:hunter2@h/", "admin:hunter2@h", "http://admin:hunter/2@h"] {
+            let error = text.parse::<Target>().unwrap_err().to_string();
+            assert!(!error.contains("admin") && !error.contains("hunter"), "{error}");
+        }
+        let error = "http://u:p@h:81/".parse::<Target>().unwrap_err().to_string();
+        assert!(error.contains("'http://***@h:81/'") && error.contains("Authorization"), "{error}");
     }
 }

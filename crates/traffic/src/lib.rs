@@ -18,3 +18,4 @@ pub mod safety;
 pub mod schedule;
 pub mod sizes;
 pub mod span;
+pub mod url;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use linerate_traffic::url::shown;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -202,12 +203,16 @@ impl From<HttpTarget> for String {
 
 impl Url {
     fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| Err(format!("'{text}' is no target: {why}; write http://HOST:PORT/PATH"));
+        let wrong =
+            |why: &str| Err(format!("'{}' is no target: {why}; write http://HOST:PORT/PATH", shown(text)));
         let plain = text.strip_prefix("http://").map(|rest| (false, rest));
         let Some((tls, rest)) = plain.or_else(|| Some((true, text.strip_prefix("https://")?))) else {
             return wrong("only http and https URLs can be measured");
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return wrong("users and passwords are not sent");
+        }
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => match port.parse() {
                 Ok(port) if port > 0 => (host, port),
@@ -329,7 +334,6 @@ mod tests {
             "http://",
             "http://a:0/",
             "http://a:x/",
-            "http://u@h/",
             "http://fd00::1/",
             "http://[fd00::1/",
             "http://a%b/",
@@ -338,6 +342,10 @@ mod tests {
         ] {
             let problem = HttpTarget::try_from(text.to_owned()).unwrap_err();
             assert!(problem.contains(text) && problem.contains("http://"), "{problem}");
+        }
+        for text in ["http://admin:hunter2@h/", "ftp://admin:hunter2@h/", "https://admin:hunter/2@h"] {
+            let problem = HttpTarget::try_from(text.to_owned()).unwrap_err();
+            assert!(problem.contains("://***@h") && !problem.contains("hunter"), "{problem}");
         }
     }
 }
