@@ -130,10 +130,3 @@ pub(crate) struct HttpOutcome {
     /// Requests that servers of HTTP/2 permitted to be under way at the same time, all connections together.
     pub(crate) permitted: Option<u64>,
 }
-
-impl HttpOutcome {
-    /// Whole responses within the time of sending, per second of it.
-    pub(crate) fn requests_per_s(&self) -> f64 {
-        if self.sending_s > 0.0 { self.counters.answered_in_time as f64 / self.sending_s } else { 0.0 }
-    }
-}
