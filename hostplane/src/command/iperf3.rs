@@ -79,9 +79,7 @@ impl Iperf3Args {
         let sockets =
             SocketOptions { congestion: self.congestion.clone(), mss: self.mss, ..trial.sockets()? };
         let spec = trial.spec(protocol, load, block.unwrap_or(usual), sockets)?;
-        if spec.each.block_bytes > 0 {
-            spec.check().map_err(|error| Failure::usage(error.to_string()))?;
-        }
+        super::impossible::check(&spec, "--length")?;
         let request = Request {
             host: trial.host.trim_matches(['[', ']']).to_owned(),
             port: self.port.unwrap_or(PORT),

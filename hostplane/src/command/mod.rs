@@ -6,6 +6,7 @@ mod backend;
 mod diagnose;
 mod exchange;
 mod http;
+mod impossible;
 mod iperf3;
 mod iperf3_args;
 mod monitor;

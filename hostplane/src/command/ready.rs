@@ -18,6 +18,7 @@ use super::backend::Serving;
 use super::diagnose::Diagnose;
 use super::exchange::Exchange;
 use super::http::Http;
+use super::impossible;
 use super::iperf3::Iperf3;
 use super::monitor::MonitorCommand;
 use super::output::Failure;
@@ -160,7 +161,7 @@ fn tcp(args: &TcpArgs) -> Result<Ready, Failure> {
         ..args.trial.sockets()?
     };
     let spec = args.trial.spec(Protocol::Tcp, load, count("--block", args.block)?, sockets)?;
-    spec.check().map_err(|error| Failure::usage(error.to_string()))?;
+    impossible::check(&spec, "--block")?;
     args.trial.ready(spec)
 }
 
@@ -190,9 +191,7 @@ fn udp(args: &UdpArgs) -> Result<Ready, Failure> {
         return Err(Failure::usage("--size: a datagram has at least 16 bytes"));
     }
     let spec = args.trial.spec(Protocol::Udp, load, size.unwrap_or(0), sockets)?;
-    if size.is_some() {
-        spec.check().map_err(|error| Failure::usage(error.to_string()))?;
-    }
+    impossible::check(&spec, "--size")?;
     args.trial.ready(spec)
 }
 

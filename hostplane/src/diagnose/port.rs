@@ -1,7 +1,7 @@
 //! Whether a TCP port of a node answers: Calico's BGP port 179.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use linerate_wire::streams::Protocol;
@@ -41,9 +41,10 @@ pub(crate) struct PortProbe {
     pub(crate) asked_for: bool,
 }
 
-/// Asks the BGP port of a node.
-pub(crate) async fn ask(node: IpAddr, asked_for: bool, place: &Place) -> PortProbe {
-    let address = SocketAddr::new(node, BGP_PORT);
+/// Asks the BGP port of a node: its address, whose own port does not count. A link-local address has its interface.
+pub(crate) async fn ask(node: SocketAddr, asked_for: bool, place: &Place) -> PortProbe {
+    let mut address = node;
+    address.set_port(BGP_PORT);
     let connected = async {
         let socket = towards(address, Protocol::Tcp, place).map_err(io::Error::other)?;
         TcpSocket::from_std_stream(socket.into()).connect(address).await

@@ -59,7 +59,8 @@ pub(crate) async fn run(
     say: &dyn Fn(&str),
 ) -> Result<Diagnosis, ClientError> {
     let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-    let peer = resolve(plan).await?;
+    let resolved = resolve(plan).await?;
+    let peer = resolved.ip();
     // Everything is sent to these addresses; loads are checked by each measurement.
     for address in plan.spec.nodes.iter().chain([&peer]) {
         let one = PacketLoad { packets_per_second: Some(1.0), packet_bytes: 100.0 };
@@ -97,8 +98,10 @@ pub(crate) async fn run(
         Err(error) => return Err(error),
     }
     say("asking the BGP port");
-    let named = plan.spec.nodes.iter().map(|node| (*node, true));
-    let server = (!plan.spec.nodes.contains(&peer)).then_some((peer, false));
+    // A node that is the server itself is meant by the server's interface.
+    let address = |node: &IpAddr| if *node == peer { resolved } else { SocketAddr::new(*node, 0) };
+    let named = plan.spec.nodes.iter().map(|node| (address(node), true));
+    let server = (!plan.spec.nodes.contains(&peer)).then_some((resolved, false));
     for (node, asked_for) in named.chain(server) {
         let fits = plan.place.address.is_none_or(|own| own.is_ipv4() == node.is_ipv4());
         let place = if fits { plan.place.clone() } else { Place::default() };
@@ -110,7 +113,7 @@ pub(crate) async fn run(
 }
 
 /// The first address of the host of the right version.
-async fn resolve(plan: &Plan) -> Result<IpAddr, ClientError> {
+async fn resolve(plan: &Plan) -> Result<SocketAddr, ClientError> {
     let unresolved = |reason: String| ClientError::Unresolved {
         host: linerate_logging::terminal::escaped_line(&plan.host),
         reason,
@@ -118,9 +121,7 @@ async fn resolve(plan: &Plan) -> Result<IpAddr, ClientError> {
     let found = lookup_host((plan.host.as_str(), plan.port)).await;
     let mut found = found.map_err(|error| unresolved(error.to_string()))?;
     let address = found.find(|address| plan.family.admits(address.ip()));
-    address
-        .map(|address| address.ip())
-        .ok_or_else(|| unresolved("none of the asked version of IP".to_owned()))
+    address.ok_or_else(|| unresolved("none of the asked version of IP".to_owned()))
 }
 
 /// A connection that asks what the server sees; it is open all the time, so that a full table of connections

@@ -40,7 +40,10 @@ pub(crate) fn diagnosis(diagnosis: &Diagnosis) -> String {
             PortState::Filtered => "no answer: filtered",
             PortState::Unknown => "unknown",
         };
-        lines.push(format!("BGP port   {} {state}", probe.address));
+        // That nothing listens needs no further reason.
+        let reason = probe.reason.as_ref().filter(|_| probe.state != PortState::Refused);
+        let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+        lines.push(format!("BGP port   {} {state}{reason}", probe.address));
     }
     lines.push(String::new());
     lines.extend(finding_lines(&diagnosis.findings));
