@@ -1,5 +1,6 @@
 //! The client's end: asks a server for a trial, runs its own part of it, and gathers both accounts.
 
+mod closing;
 pub(crate) mod connect;
 mod run;
 pub(crate) mod streams;

@@ -12,6 +12,7 @@ use linerate_wire::streams::Protocol;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::closing::close;
 use super::connect::{Server, connect, datagram_bytes, refused_or, unexpected};
 use super::streams::{Opening, open_all};
 use super::{ClientError, Observer, Outcome, Request, Samples, interrupted};
@@ -124,8 +125,11 @@ pub(crate) async fn run(
         }
         Err(error) => Some(format!("the server: {}", escaped_line(&error.to_string()))),
     };
-    let Running { samples, left_out, interrupted, report, .. } = running;
+    let Running { mut samples, left_out, interrupted, report, .. } = running;
     let own = session.finish(failure.as_deref().unwrap_or("the server ended the trial"));
+    if close(&mut samples, &own, report.as_deref(), spec.interval_ms) {
+        show(&samples, samples.len() - 1, observer);
+    }
     // Where no report came, there is a reason.
     let failure = failure.or_else(|| report.is_none().then(|| "the server sent no report".to_owned()));
     Ok(Outcome {
@@ -311,11 +315,16 @@ impl Running<'_> {
 
     fn show(&self, index: u32, observer: &mut dyn Observer) {
         let Some(at) = self.samples.iter().rposition(|(own, _)| own.index == index) else { return };
-        let empty = (EndSample::default(), Some(EndSample::default()));
-        let before = at.checked_sub(1).and_then(|at| self.samples.get(at)).unwrap_or(&empty);
-        let (before, now) = (samples(before), samples(&self.samples[at]));
-        observer.interval(&before, &now);
+        show(&self.samples, at, observer);
     }
+}
+
+/// Shows the interval that ends with the sample at a place.
+fn show(all: &VecDeque<(EndSample, Option<EndSample>)>, at: usize, observer: &mut dyn Observer) {
+    let Some(now) = all.get(at) else { return };
+    let empty = (EndSample::default(), Some(EndSample::default()));
+    let before = at.checked_sub(1).and_then(|at| all.get(at)).unwrap_or(&empty);
+    observer.interval(&samples(before), &samples(now));
 }
 
 fn samples((client, server): &(EndSample, Option<EndSample>)) -> Samples<'_> {

@@ -15,9 +15,10 @@ pub(crate) struct Interval {
     /// End of the interval at the client (at a server of iperf3's clients: there), in seconds after the start.
     pub(crate) end_s: f64,
     pub(crate) directions: Vec<DirectionInterval>,
-    /// CPUs that the client's process used; null when its sample is missing.
+    /// CPUs that the client's process used; null when its sample is missing, and in a last interval that ends with the
+    /// trial.
     pub(crate) client_cpus: Option<f64>,
-    /// CPUs that the server's process used; null when its sample is missing.
+    /// CPUs that the server's process used; null likewise.
     pub(crate) server_cpus: Option<f64>,
 }
 
@@ -49,12 +50,12 @@ pub(crate) struct ReceivedInterval {
     pub(crate) reordered: u64,
     /// Datagrams that became missing less those that came late.
     pub(crate) missing: i64,
-    /// Mean delay of the datagrams; null without datagrams.
+    /// Mean delay of the datagrams; null without datagrams, and in a last interval that ends with the trial.
     pub(crate) mean_delay_ns: Option<f64>,
     /// Largest jitter of a stream.
     pub(crate) jitter_ns: u64,
-    /// Streams whose bytes moved.
-    pub(crate) alive: u32,
+    /// Streams whose bytes moved; null in a last interval that ends with the trial when there are too many.
+    pub(crate) alive: Option<u32>,
     /// Bits per second of each stream; empty when there are too many.
     pub(crate) stream_bps: Vec<f64>,
 }
@@ -86,16 +87,18 @@ pub(crate) fn interval(before: &Samples<'_>, now: &Samples<'_>, directions: Dire
             received: receiver.and_then(|(before, now)| received(before, now)),
         }
     });
+    let read_ns = |sample: &EndSample| sample.last_reading.map_or(sample.at_ns, |reading| reading.at_ns);
     let cpus = |(before, now): (&EndSample, &EndSample)| {
-        now.cpu_ns.saturating_sub(before.cpu_ns) as f64 / now.at_ns.saturating_sub(before.at_ns).max(1) as f64
+        let elapsed_ns = read_ns(now).saturating_sub(read_ns(before));
+        (elapsed_ns > 0).then(|| now.cpu_ns.saturating_sub(before.cpu_ns) as f64 / elapsed_ns as f64)
     };
     let at = now.client.or(now.server);
     Interval {
         index: at.map_or(0, |sample| sample.index),
         end_s: at.map_or(0.0, |sample| sample.at_ns as f64 / 1e9),
         directions: directions.collect(),
-        client_cpus: client.map(cpus),
-        server_cpus: server.map(cpus),
+        client_cpus: client.and_then(cpus),
+        server_cpus: server.and_then(cpus),
     }
 }
 
@@ -120,6 +123,11 @@ fn sent(before: &EndSample, now: &EndSample) -> Option<SentInterval> {
 fn received(before: &EndSample, now: &EndSample) -> Option<ReceivedInterval> {
     let (seconds, after) = (seconds(before, now), now.received.as_ref()?);
     let none = ReceivedSample::default();
+    // Datagrams whose delays are known.
+    let timed = |sample: &EndSample, received: &ReceivedSample| {
+        sample.last_reading.map_or(received.datagrams, |reading| reading.datagrams)
+    };
+    let timed = timed(now, after).saturating_sub(timed(before, before.received.as_ref().unwrap_or(&none)));
     let before = before.received.as_ref().unwrap_or(&none);
     let datagrams = after.datagrams.saturating_sub(before.datagrams);
     let delay_ns = after.delay_sum_ns.saturating_sub(before.delay_sum_ns) as f64;
@@ -130,9 +138,10 @@ fn received(before: &EndSample, now: &EndSample) -> Option<ReceivedInterval> {
         duplicates: after.duplicates.saturating_sub(before.duplicates),
         reordered: after.reordered.saturating_sub(before.reordered),
         missing: after.missing.cast_signed() - before.missing.cast_signed(),
-        mean_delay_ns: (datagrams > 0).then(|| delay_ns / datagrams as f64),
+        mean_delay_ns: (timed > 0).then(|| delay_ns / timed as f64),
         jitter_ns: after.jitter_ns,
-        alive: after.alive,
+        alive: (now.last_reading.is_none() || after.alive > 0 || !after.stream_bytes.is_empty())
+            .then_some(after.alive),
         stream_bps: after
             .stream_bytes
             .iter()

@@ -44,6 +44,18 @@ pub(crate) struct EndSample {
     /// Time for which a CPU quota stopped the process since the start, in nanoseconds; absent without a quota.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) throttled_ns: Option<u64>,
+    /// Set where the counts are newer than CPU time and delays: those of an end's account.
+    #[serde(skip)]
+    pub(crate) last_reading: Option<LastReading>,
+}
+
+/// What CPU time and sum of delays of a sample are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastReading {
+    /// Time since the start, in nanoseconds.
+    pub(crate) at_ns: u64,
+    /// Datagrams received until then.
+    pub(crate) datagrams: u64,
 }
 
 /// What an end has sent, per stream; the other end needs it to know what is lost.

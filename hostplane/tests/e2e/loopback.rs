@@ -243,6 +243,40 @@ fn figures_of_the_kernel_and_of_both_ends_are_told_over_time() {
 }
 
 #[test]
+fn intervals_reach_to_the_end_of_a_trial_and_add_up_to_its_totals() {
+    let server = Server::start("");
+    for (protocol, options, last) in [
+        ("udp", "--rate 4mbps --size 1000 --duration 700ms --interval 200ms", 4),
+        ("tcp", "--rate 40mbps --duration 500ms --interval 200ms --reverse", 3),
+        // Shorter than an interval.
+        ("tcp", "--rate 40mbps --duration 400ms", 1),
+    ] {
+        let result = result(&mut server.client(protocol, options));
+        let direction = &result["directions"][0];
+        let (own, other) =
+            if options.contains("reverse") { ("received", "sent") } else { ("sent", "received") };
+        let intervals = result["intervals"].as_array().unwrap();
+        assert!(intervals.len() >= last, "{options}: {intervals:?}");
+        let sum = |end: &str| {
+            let mut begin = 0.0;
+            let bytes = intervals.iter().map(|interval| {
+                let seconds = float(interval, "/end_s") - begin;
+                begin = float(interval, "/end_s");
+                float(interval, &format!("/directions/0/{end}/bps")) * seconds / 8.0
+            });
+            bytes.sum::<f64>()
+        };
+        // The client's times are those of the intervals; the server's samples are a little off them.
+        let total = |end: &str| number(direction, &format!("/{end}_bytes")) as f64;
+        assert!((sum(own) - total(own)).abs() < 1.0, "{options}: {} {direction}", sum(own));
+        assert!((sum(other) / total(other) - 1.0).abs() < 0.2, "{options}: {} {direction}", sum(other));
+        if protocol == "tcp" {
+            assert!(float(direction, "/tcp/rtt_us/1") > 0.0, "{direction}");
+        }
+    }
+}
+
+#[test]
 fn output_for_people_has_the_account_and_a_verdict() {
     let server = Server::start("");
     let port = server.port;

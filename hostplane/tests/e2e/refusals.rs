@@ -29,7 +29,7 @@ fn wrong_command_lines_name_the_option_and_the_remedy() {
         ("tcp 127.0.0.1 --kernel-pacing", &["--kernel-pacing needs a rate"]),
         ("tcp 127.0.0.1 --cpus x", &["list of CPUs"]),
         ("udp 127.0.0.1", &["--rate"]),
-        ("udp 127.0.0.1 --rate 1mbps --size 15", &["block_bytes: 15"]),
+        ("udp 127.0.0.1 --rate 1mbps --size 15", &["--size: 15"]),
         ("udp 127.0.0.1 --rate 1mbps --size 1400 --gso 64", &["--gso: 64 is outside 1…46"]),
         ("udp 127.0.0.1 --rate 10%", &["speed of the path is not known"]),
         ("serve --listen here", &["'here' is not an address"]),

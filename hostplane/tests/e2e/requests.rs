@@ -325,3 +325,26 @@ fn a_probe_runs_beside_datagrams_both_ways_and_costs_their_account_nothing() {
     assert!(float(&result, "/probe/per_second") > 99.0);
     server.has_no_sockets_left();
 }
+
+#[test]
+fn a_probe_runs_under_ceilings_that_admit_it_and_its_load() {
+    let server = Server::start("--max-duration 2s");
+    let options = "--rate 1mbps --duration 500ms --probe --probe-idle 300ms --max-duration 2s";
+    let result = result(&run(&mut server.client("tcp", options)));
+    let (loaded, _) = exact(&result["probe"]["loaded"]);
+    assert!(loaded.abs_diff(50) <= 2, "{}", result["probe"]);
+    let output =
+        run(&mut server.client("tcp", &options.replace("--probe-idle 300ms", "--probe-idle 1600ms")));
+    assert!(stderr(&output).contains("of 2s 100ms exceeds the ceiling of 2s"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_rate_whose_interval_is_no_whole_number_has_its_number_of_requests() {
+    let server = Server::start("");
+    for options in ["rr --udp", "rr --parallel 2", "crr"] {
+        let line = format!("{options} --json --port {} --rate 7 --duration 1s", server.port);
+        let line = line.replacen(' ', " 127.0.0.1 ", 1);
+        let (requests, _) = exact(&result(&run(&mut hostplane(&line))));
+        assert_eq!(requests, 7, "{options}");
+    }
+}

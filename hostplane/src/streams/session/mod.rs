@@ -27,7 +27,7 @@ use crate::streams::{EndPlan, Stream};
 use crate::sys::sockopt;
 
 /// Most streams of which a sample has each one.
-const MOST_STREAMS_OF_SAMPLE: usize = 256;
+pub(crate) const MOST_STREAMS_OF_SAMPLE: usize = 256;
 /// Longest wait for a worker's last report: workers never block.
 const LEAVE_TIME: Duration = Duration::from_secs(10);
 /// Time between two looks at the kernel's accounts of streams that are ending, in nanoseconds.
@@ -426,7 +426,8 @@ fn addresses(socket: &OwnedFd) -> (Option<SocketAddr>, Option<SocketAddr>) {
     (local.map(canonical), peer(socket))
 }
 
-fn point(stream: u32, bytes: u64, info: &TcpInfo) -> TcpPoint {
+/// One sending TCP stream, of which the kernel took `bytes`.
+pub(crate) fn point(stream: u32, bytes: u64, info: &TcpInfo) -> TcpPoint {
     TcpPoint {
         stream,
         bytes,
