@@ -18,6 +18,7 @@ use crate::result::interval::Interval;
 use crate::result::verdict::{Verdict, VerdictKind};
 use crate::result::{Accounts, DirectionResult, End, end, of_direction, rtt_of, told as reasons};
 use crate::spec::{Direction, TrialSpec};
+use crate::streams::counters::StreamCounters;
 
 /// A remark on results of UDP without omitted_packets.
 const OLD_RESULTS: &str = "the peer's results lack omitted_packets (iperf3 before 3.13): newer clients of iperf3 show the losses at such \
@@ -44,6 +45,9 @@ pub(crate) struct TestResult {
     pub(crate) trial: TrialSpec,
     /// Seconds at the beginning that the peer does not count, and this end does.
     pub(crate) omit_s: u64,
+    /// Each stream's counters at their end; absent when they did not pass.
+    #[serde(skip)]
+    pub(crate) omitted: Option<Vec<(u32, StreamCounters)>>,
     /// This end.
     pub(crate) own: End,
     /// Forward first.
@@ -116,6 +120,7 @@ impl TestResult {
             },
             trial: outcome.spec.clone(),
             omit_s: outcome.omit_s,
+            omitted: outcome.omitted.clone(),
             own: end(Some(&outcome.own), outcome.ends.local, None),
             directions,
             intervals: outcome.recording.intervals(outcome.role, &outcome.spec),

@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use linerate_wire::streams::{Load, Protocol, TcpPoint};
 use serde_json::{Map, Value, json};
 
-use super::account::TestResult;
+use super::account::{Compared, TestResult};
+use super::omitted::{Moved, Sums, of_stream, omitted};
 use crate::client::Outcome as TrialOutcome;
 use crate::result::interval::{DirectionInterval, Interval};
 use crate::result::{DirectionResult, StreamResult, TrialResult};
 use crate::spec::{Direction, TrialSpec};
+use crate::streams::counters::StreamCounters;
 
 /// What the form needs of a result.
 struct Source<'a> {
@@ -25,7 +27,9 @@ struct Source<'a> {
     peer: SocketAddr,
     /// True at the client.
     connects: bool,
-    directions: Vec<&'a DirectionResult>,
+    directions: Vec<(&'a DirectionResult, Sums)>,
+    /// What each stream counted in the omitted beginning.
+    omitted: Vec<(u32, StreamCounters)>,
     intervals: &'a [Interval],
     /// Per cent of a CPU: this end, and the other one.
     cpu: (Option<f64>, Option<f64>),
@@ -34,6 +38,11 @@ struct Source<'a> {
 
 /// A test with iperf3, with all that this program knows of it in the field `linerate`.
 pub(crate) fn of_test(result: &TestResult, cookie: &str) -> Result<Value, serde_json::Error> {
+    let omitted = omitted(result);
+    let sums = |compared: &Compared| match result.omit_s {
+        0 => Sums::whole(&compared.figures),
+        omit_s => Sums::counted(omit_s, compared, &omitted),
+    };
     let own = result.own.cpu.map(|cpu| 100.0 * cpu.process_s / cpu.elapsed_s.max(1e-9));
     let mut form = form(&Source {
         trial: &result.trial,
@@ -44,7 +53,8 @@ pub(crate) fn of_test(result: &TestResult, cookie: &str) -> Result<Value, serde_
         local: result.own.address,
         peer: result.peer.address,
         connects: result.role == "client",
-        directions: result.directions.iter().map(|direction| &direction.figures).collect(),
+        directions: result.directions.iter().map(|direction| (&direction.figures, sums(direction))).collect(),
+        omitted,
         intervals: &result.intervals,
         cpu: (own, result.peer.cpu_percent),
         failures: &result.failures,
@@ -66,7 +76,8 @@ pub(crate) fn of_trial(result: &TrialResult, outcome: &TrialOutcome) -> Value {
         local: outcome.client,
         peer: outcome.server,
         connects: true,
-        directions: result.directions.iter().collect(),
+        directions: result.directions.iter().map(|direction| (direction, Sums::whole(direction))).collect(),
+        omitted: Vec::new(),
         intervals: &result.intervals,
         cpu: (percent(&result.client), percent(&result.server)),
         failures: &result.failures,
@@ -110,7 +121,7 @@ fn target(trial: &TrialSpec) -> u64 {
 
 fn start(source: &Source<'_>) -> Value {
     let trial = source.trial;
-    let connected = source.directions.iter().flat_map(|direction| &direction.streams).map(|stream| {
+    let connected = source.directions.iter().flat_map(|(direction, _)| &direction.streams).map(|stream| {
         let sent = stream.sent.as_ref().map(|sent| (sent.local, sent.peer));
         let received = stream.received.as_ref().map(|received| (received.local, received.peer));
         let (local, peer) = if source.connects == stream_forward(trial, stream) {
@@ -184,7 +195,8 @@ fn show_interval(source: &Source<'_>, interval: &Interval, begin: f64) -> Value 
                 "start": begin, "end": interval.end_s, "seconds": seconds,
                 "bytes": bps.map(|bps| (bps * seconds / 8.0).round() as u64),
                 "bits_per_second": bps,
-                "omitted": interval.end_s <= source.omit_s as f64,
+                // Ends lie a little past the grid.
+                "omitted": (begin + interval.end_s) / 2.0 < source.omit_s as f64,
                 "sender": sender,
             })
         };
@@ -245,25 +257,24 @@ fn end(source: &Source<'_>) -> Value {
     let streams: Vec<Value> = source
         .directions
         .iter()
-        .flat_map(|direction| direction.streams.iter().map(move |stream| (direction, stream)))
-        .map(|(direction, stream)| {
+        .flat_map(|(direction, sums)| direction.streams.iter().map(move |stream| (direction, sums, stream)))
+        .map(|(direction, sums, stream)| {
             if udp {
-                datagram_stream(source, direction, stream)
+                datagram_stream(source, direction, sums, stream)
             } else {
-                byte_stream(source, direction, stream)
+                byte_stream(source, direction, sums, stream)
             }
         })
         .collect();
     end.insert("streams".to_owned(), Value::Array(streams));
-    for direction in &source.directions {
+    for (direction, sums) in &source.directions {
         let sender = sends(source, direction.direction);
-        let sum = |bytes: Option<u64>, bps: Option<f64>, seconds: Option<f64>| {
+        let sum = |Moved { bytes, bps, seconds }: Moved| {
             json!({
                 "start": 0, "end": seconds, "seconds": seconds, "bytes": bytes, "bits_per_second": bps, "sender": sender,
             })
         };
-        let mut sent = sum(direction.sent_bytes, direction.offered_bps, direction.sending_s);
-        let mut received = sum(direction.received_bytes, direction.received_bps, direction.receiving_s);
+        let (mut sent, mut received) = (sum(sums.sent), sum(sums.received));
         if let Some(tcp) = &direction.tcp {
             set(&mut sent, "retransmits", tcp.retransmits.into());
         }
@@ -271,9 +282,9 @@ fn end(source: &Source<'_>) -> Value {
             let jitter = datagrams.jitter_ns.map(|(mean, _)| mean / 1e6);
             for sum in [&mut sent, &mut received] {
                 set(sum, "jitter_ms", jitter.into());
-                set(sum, "lost_packets", datagrams.lost.into());
-                set(sum, "packets", datagrams.sent.into());
-                set(sum, "lost_percent", datagrams.loss_share.map(|share| 100.0 * share).into());
+                set(sum, "lost_packets", sums.lost.into());
+                set(sum, "packets", sums.packets.into());
+                set(sum, "lost_percent", sums.lost_percent().into());
             }
             end.insert(name(source, direction.direction, "sum"), received.clone());
         }
@@ -295,7 +306,14 @@ fn end(source: &Source<'_>) -> Value {
     Value::Object(end)
 }
 
-fn byte_stream(source: &Source<'_>, direction: &DirectionResult, stream: &StreamResult) -> Value {
+fn byte_stream(
+    source: &Source<'_>,
+    direction: &DirectionResult,
+    sums: &Sums,
+    stream: &StreamResult,
+) -> Value {
+    // A stream has this end's counts alone where some are omitted.
+    let omitted = of_stream(&source.omitted, stream.stream).bytes;
     let sender = sends(source, direction.direction);
     let of = |bytes: Option<u64>, seconds: Option<f64>| {
         let bps =
@@ -305,7 +323,7 @@ fn byte_stream(source: &Source<'_>, direction: &DirectionResult, stream: &Stream
             "bytes": bytes, "bits_per_second": bps, "sender": sender,
         })
     };
-    let mut sent = of(stream.sent.as_ref().map(|sent| sent.bytes), direction.sending_s);
+    let mut sent = of(stream.sent.as_ref().map(|sent| sent.bytes.saturating_sub(omitted)), sums.sent.seconds);
     if let Some(info) = stream.sent.as_ref().and_then(|sent| sent.tcp) {
         set(&mut sent, "retransmits", info.retransmits.into());
         set(&mut sent, "mean_rtt", info.rtt_us.into());
@@ -313,21 +331,31 @@ fn byte_stream(source: &Source<'_>, direction: &DirectionResult, stream: &Stream
     }
     json!({
         "sender": sent,
-        "receiver": of(stream.received.as_ref().map(|received| received.bytes), direction.receiving_s),
+        "receiver": of(
+            stream.received.as_ref().map(|received| received.bytes.saturating_sub(omitted)),
+            sums.received.seconds,
+        ),
     })
 }
 
-fn datagram_stream(source: &Source<'_>, direction: &DirectionResult, stream: &StreamResult) -> Value {
-    let seconds = direction.sending_s;
+fn datagram_stream(
+    source: &Source<'_>,
+    direction: &DirectionResult,
+    sums: &Sums,
+    stream: &StreamResult,
+) -> Value {
+    let omitted = of_stream(&source.omitted, stream.stream);
+    let seconds = sums.sent.seconds;
     let bytes = stream
         .sent
         .as_ref()
         .map(|sent| sent.bytes)
-        .or(stream.received.as_ref().map(|received| received.bytes));
+        .or(stream.received.as_ref().map(|received| received.bytes))
+        .map(|bytes| bytes.saturating_sub(omitted.bytes));
     let bps = bytes.zip(seconds.filter(|s| *s > 0.0)).map(|(bytes, seconds)| bytes as f64 * 8.0 / seconds);
     let (sent, received) = (
-        stream.sent.as_ref().map(|sent| sent.datagrams),
-        stream.received.as_ref().map(|received| received.datagrams),
+        stream.sent.as_ref().map(|sent| sent.datagrams.saturating_sub(omitted.datagrams)),
+        stream.received.as_ref().map(|received| received.datagrams.saturating_sub(omitted.datagrams)),
     );
     let lost = sent.zip(received).and_then(|(sent, received)| sent.checked_sub(received));
     let share = lost.zip(sent.filter(|sent| *sent > 0)).map(|(lost, sent)| 100.0 * lost as f64 / sent as f64);

@@ -8,6 +8,7 @@ pub(crate) mod account;
 pub(crate) mod client;
 pub(crate) mod form;
 mod link;
+mod omitted;
 pub(crate) mod outcome;
 mod plan;
 pub(crate) mod server;

@@ -144,7 +144,30 @@ fn options_of_a_client_reach_the_server() {
     let udp = direction(&account, 0);
     assert_eq!(number(udp, "/udp/sent"), number(udp, "/udp/received"), "{udp}");
     assert!(number(udp, "/foreign/bytes") < number(udp, "/received_bytes") * 2 / 3, "{udp}");
+    omits(&account);
+    for options in ["-J -b 20M -O 1 -t 1", "-J -b 20M -O 1 -t 1 -R", "-J -u -b 1M -l 1000 -O 1 -t 1 -R"] {
+        result_of(client(&iperf3, server.port, options));
+        omits(&server.account());
+    }
     server.has_no_sockets_left();
+}
+
+/// The omitted beginning of an account is marked, and is in none of the sums.
+fn omits(account: &Value) {
+    let marks: Vec<_> = account["intervals"].as_array().unwrap().iter().map(|one| &one["sum"]).collect();
+    assert!(marks.len() >= 2, "{account}");
+    for (index, sum) in marks.iter().enumerate() {
+        assert_eq!(sum["omitted"], index == 0, "{account}");
+    }
+    let counted: u64 = marks.iter().skip(1).map(|sum| number(sum, "/bytes")).sum();
+    let end = &account["end"];
+    let (sent, received) = (number(end, "/sum_sent/bytes"), number(end, "/sum_received/bytes"));
+    let own = if marks[0]["sender"] == true { sent } else { received };
+    // The omission ends with a look at the counters, and so does the interval: one right after the other.
+    assert!(own.abs_diff(counted) <= own / 10, "{own} {counted} {account}");
+    assert!(sent.abs_diff(received) <= sent / 10, "{sent} {received}");
+    let seconds = float(end, "/sum_received/seconds");
+    assert!((0.8..1.3).contains(&seconds), "{end}");
 }
 
 /// A server of another program, on a free port.
