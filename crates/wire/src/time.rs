@@ -153,6 +153,13 @@ impl WorkerTime {
         let waited_s = self.waited_s.unwrap_or(self.off_cpu_s);
         if self.elapsed_s > 0.0 { (waited_s / self.elapsed_s).clamp(0.0, 1.0) } else { 0.0 }
     }
+
+    /// Mean length of the waits that began with a preemption; 0 where that is unknown. A shorter gap is not the
+    /// longest wait: gaps are measured while there is nothing to do, and a busy worker waits unseen.
+    fn mean_wait_s(&self, waited_s: f64) -> f64 {
+        let preemptions = self.preemptions.filter(|preemptions| *preemptions > 0);
+        preemptions.map_or(0.0, |preemptions| waited_s / preemptions as f64)
+    }
 }
 
 impl fmt::Display for WorkerTime {
@@ -168,7 +175,10 @@ impl fmt::Display for WorkerTime {
         if let Some(preemptions) = self.preemptions {
             write!(f, ", {preemptions} preemptions")?;
         }
-        write!(f, ", {:.3} ms at the longest)", 1e3 * self.longest_gap_s)
+        if self.longest_gap_s > 0.0 && self.longest_gap_s >= self.mean_wait_s(waited_s) {
+            write!(f, ", {:.3} ms at the longest", 1e3 * self.longest_gap_s)?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -243,6 +253,12 @@ mod tests {
         assert_eq!(
             unknown.to_string(),
             "lcore 1 waited for a CPU 60.0 % of the time (1.200 of 2.000 s, 8.100 ms at the longest)"
+        );
+        // The worker was never idle for as long as it waited on average.
+        let busy = WorkerTime { longest_gap_s: 0.0041, ..worker };
+        assert_eq!(
+            busy.to_string(),
+            "lcore 1 waited for CPU 0 50.0 % of the time (1.000 of 2.000 s, 240 preemptions)"
         );
         let throttling = Throttling { quota_cpus: Some(0.5), periods: 9, stopped_s: 0.41 };
         assert_eq!(
