@@ -6,6 +6,7 @@
 //!
 //! A [`frame::FrameSize`] includes the 4-byte frame check sequence.
 
+pub mod apart;
 pub mod document;
 pub mod frame;
 pub mod limit;

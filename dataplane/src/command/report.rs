@@ -111,17 +111,27 @@ pub(super) fn with_lost(mut report: Value, lost: u64) -> Value {
     report
 }
 
+/// Load in packets per second below which it is printed in these, and not in millions.
+const LOW_PPS: f64 = 10_000.0;
+
+/// The offered and the intended load in one unit.
+fn load(offered_pps: f64, intended_pps: Option<f64>) -> String {
+    let low = offered_pps.max(intended_pps.unwrap_or(0.0)) < LOW_PPS;
+    let (unit, unit_pps, decimals) = if low { ("pps", 1.0, 3) } else { ("Mpps", 1e6, 6) };
+    let intended = intended_pps.map(|pps| format!(" of {:.decimals$} intended", pps / unit_pps));
+    format!("{:.decimals$} {unit} offered{}", offered_pps / unit_pps, intended.unwrap_or_default())
+}
+
 /// The report as text.
 pub(super) fn report_text(report: &PortReport) -> String {
     let frames = &report.detail;
     let sent = frames.transmit.as_ref().map(|tx| {
         format!(
-            "sent {} packets, {} bytes in {:.3} s: {:.6} Mpps offered{}; unsent {}, queue full {} times",
+            "sent {} packets, {} bytes in {:.3} s: {}; unsent {}, queue full {} times",
             tx.counters.packets,
             tx.counters.bytes,
             tx.duration_s,
-            tx.offered_pps / 1e6,
-            tx.intended_pps.map_or(String::new(), |pps| format!(" of {:.6} intended", pps / 1e6)),
+            load(tx.offered_pps, tx.intended_pps),
             tx.unsent_packets,
             tx.counters.queue_full,
         )
@@ -207,4 +217,21 @@ pub(super) fn progress_line(before: &FrameMeasures, now: &FrameMeasures, interva
         )
     });
     [tx, rx].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::load;
+
+    #[test]
+    fn a_load_is_printed_in_a_unit_that_shows_it() {
+        for (offered, intended, text) in [
+            (0.333, Some(0.5), "0.333 pps offered of 0.500 intended"),
+            (1953.125, None, "1953.125 pps offered"),
+            (9_000.0, Some(20_000.0), "0.009000 Mpps offered of 0.020000 intended"),
+            (1_234_567.8, None, "1.234568 Mpps offered"),
+        ] {
+            assert_eq!(load(offered, intended), text);
+        }
+    }
 }

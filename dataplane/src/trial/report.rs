@@ -1,5 +1,6 @@
 //! Creation of the report from the loops' results. Pure.
 
+use linerate_traffic::apart::apart;
 use linerate_wire::counters::TransmitCounters;
 use linerate_wire::report::{ForeignFrames, FrameReport, ReceiveReport, Report, TransmitReport};
 
@@ -98,8 +99,9 @@ pub(super) fn missed_load(report: &PortReport) -> Option<String> {
     let transmit = report.detail.transmit.as_ref().filter(|transmit| transmit.missed_intended())?;
     let (intended, offered) = (transmit.intended_pps?, transmit.offered_pps);
     let off = 100.0 * (offered / intended - 1.0);
+    let [offered_text, intended_text] = apart(offered, intended);
     let mut note = format!(
-        "the offered load missed the intended one: {offered:.0} of {intended:.0} packets per second ({off:+.2} %)"
+        "the offered load missed the intended one: {offered_text} of {intended_text} packets per second ({off:+.2} %)"
     );
     let senders = report.workers.iter().take(transmit.packets_per_lcore.len());
     let worst = senders.max_by(|a, b| a.waiting_share().total_cmp(&b.waiting_share()));

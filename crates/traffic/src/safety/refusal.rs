@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::apart::apart;
 use crate::rate::{Rate, RateError};
 use crate::span::Span;
 
@@ -10,7 +11,9 @@ use crate::span::Span;
 pub enum Unsafe {
     /// The load exceeds the ceiling.
     #[error(
-        "the load of {asked:.0} packets per second exceeds the ceiling of {most:.0} ({setting} {ceiling}); lower the rate"
+        "the load of {} packets per second exceeds the ceiling of {} ({setting} {ceiling}); lower the rate",
+        apart(*asked, *most)[0],
+        apart(*asked, *most)[1]
     )]
     Rate {
         /// Highest requested load, in packets per second.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Ceilings, Network, Origin, Safety, list};
+use crate::apart::apart;
 use crate::limit::Limit;
 use crate::rate::{Rate, RateError};
 use crate::span::Span;
@@ -21,8 +22,9 @@ pub struct PacketLoad {
 pub enum UnsafeStreams {
     /// The load exceeds the ceiling.
     #[error(
-        "the load of {asked:.0} packets per second ({bps:.0} bit/s with all headers) exceeds the ceiling of {most:.0} ({setting} {ceiling}); \
-         lower the rate"
+        "the load of {} packets per second ({bps:.0} bit/s with all headers) exceeds the ceiling of {} ({setting} {ceiling}); lower the rate",
+        apart(*asked, *most)[0],
+        apart(*asked, *most)[1]
     )]
     Rate {
         /// Requested load, in packets per second.

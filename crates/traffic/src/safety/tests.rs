@@ -28,6 +28,11 @@ fn each_ceiling_names_what_was_asked_and_what_is_allowed() {
             minute,
             "1100000 packets per second exceeds the ceiling of 1000000 (--max-rate",
         ),
+        (
+            r#"{"rate": "1000000.25pps"}"#,
+            minute,
+            "1000000.2 packets per second exceeds the ceiling of 1000000.0",
+        ),
         (r#"{"rate": "max"}"#, minute, "'max' has no bound"),
         (r#"{"rate": "10%"}"#, minute, "1488095 packets"),
         (r#"{"stages": [{"rate": "1pps", "to": "2mpps", "duration": "1s"}]}"#, minute, "2000000 packets"),
