@@ -6,7 +6,7 @@ use linerate_wire::counters::ReceiveCounters;
 use linerate_wire::report::{FlowReport, ForeignFrames, Reordering};
 
 use super::arrival::Arrival;
-use super::flow_table::{FlowTable, flow_report, lost};
+use super::flow_table::{FlowTable, before_first, flow_report, lost};
 use super::gap_log::GapLog;
 use super::histogram::TickHistogram;
 use super::loss_timeline::AllLosses;
@@ -47,6 +47,10 @@ pub struct Analysis {
     extents: Extents,
     /// While learning: gaps of earlier tags and of other lcores.
     closed_gaps: u64,
+    /// The same of packets before the first that arrived.
+    closed_before: u64,
+    /// While learning: packets of more than one tag were counted.
+    several_trials: bool,
     /// Losses of merged lcores.
     others: AllLosses,
     delays: TickHistogram,
@@ -97,6 +101,8 @@ impl Analysis {
             beyond_memory: 0,
             extents: Extents::default(),
             closed_gaps: 0,
+            closed_before: 0,
+            several_trials: false,
             others: AllLosses::default(),
             delays: TickHistogram::default(),
             mailbox: None,
@@ -200,6 +206,8 @@ impl Analysis {
         // Frames wait meanwhile: nothing is allocated, and nothing is done for the first tag.
         if self.tag.is_some() {
             self.closed_gaps = self.sequence_gaps();
+            self.closed_before += self.before_join();
+            self.several_trials |= self.counters.packets > 0;
             self.flows.fill(FlowState::default());
             self.log.reset();
         }
@@ -227,9 +235,13 @@ impl Analysis {
 
     /// Adds the results of another RX lcore.
     pub fn merge(&mut self, other: &Analysis) {
+        self.several_trials |= other.several_trials;
+        self.closed_before += other.closed_before;
         if self.learning && self.tag != other.tag {
             // The lcores learned different senders, and flows can be reported for one sender only.
             self.closed_gaps += other.sequence_gaps();
+            self.closed_before += other.before_join();
+            self.several_trials |= self.counters.packets > 0 && other.counters.packets > 0;
         } else {
             self.closed_gaps += other.closed_gaps;
             self.merge_flows(other);
@@ -266,6 +278,21 @@ impl Analysis {
     /// Packets missing before the last one received of each flow.
     pub fn sequence_gaps(&self) -> u64 {
         self.closed_gaps + self.missing()
+    }
+
+    /// While learning: packets of the received flows that were sent before the first that arrived of their flow,
+    /// and did not arrive later. `None` for a receiver that is present from the beginning, or received nothing.
+    pub fn before_first(&self) -> Option<u64> {
+        (self.learning && self.counters.packets > 0).then(|| self.closed_before + self.before_join())
+    }
+
+    fn before_join(&self) -> u64 {
+        self.flows.iter().zip(&self.joined).map(|(state, joined)| before_first(state, *joined)).sum()
+    }
+
+    /// While learning: true when packets of more than one trial were counted.
+    pub fn several_trials(&self) -> bool {
+        self.several_trials
     }
 
     fn missing(&self) -> u64 {

@@ -87,6 +87,12 @@ pub(super) fn lost(state: &FlowState, joined: Option<u32>) -> u64 {
     if state.is_new() { 0 } else { (state.next() - first).saturating_sub(state.received()) }
 }
 
+/// Packets missing before number `joined`, that of the first frame to arrive. With [`lost`] and those received,
+/// they are all that were sent up to the last one received.
+pub(super) fn before_first(state: &FlowState, joined: u32) -> u64 {
+    u64::from(joined).min(state.next().saturating_sub(state.received()))
+}
+
 /// The report of one flow, on a clock of `tick_hz`.
 pub(super) fn flow_report(state: &FlowState, joined: Option<u32>, flow: u32, tick_hz: u64) -> FlowReport {
     let ns = |ticks: u64| (u128::from(ticks) * 1_000_000_000 / u128::from(tick_hz.max(1))) as u64;

@@ -10,8 +10,8 @@ use linerate_wire::sample::FrameMeasures;
 
 use crate::trial::PortReport;
 
-/// Meaning of `lost_packets` where the receiver does not know the packets sent: packets lost after the last
-/// one received of a flow are not included.
+/// Meaning of `lost_packets` where the receiver does not know the packets sent: packets lost before the first
+/// one received of a flow or after the last are not included.
 const LOST_IS_GAPS: &str = "sequence gaps";
 /// Meaning of `lost_packets` where both ends are known.
 const LOST_IS_DIFFERENCE: &str = "sent less received";
@@ -82,6 +82,7 @@ pub(super) fn report_json(report: &PortReport, xstats: &[(String, u64)]) -> Valu
             "lost_packets": rx.sequence_gaps,
             "lost_is": LOST_IS_GAPS,
             "sequence_gaps": rx.sequence_gaps,
+            "before_first_packets": rx.before_first,
             "out_of_order_packets": rx.counters.out_of_order,
             "reordering": rx.reordering,
             "duplicate_packets": rx.counters.duplicates,

@@ -18,7 +18,6 @@ use super::port_setup::PortSetup;
 use super::port_watch::PortWatch;
 use super::report::{
     PortReport, disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
-    unchecked_note,
 };
 use crate::dpdk::clock::TickClock;
 use crate::dpdk::queue::RxQueue;
@@ -334,8 +333,10 @@ fn collect(
             }
         };
         let times = SenderTimes { own_start, own_hz: tick_hz, told };
-        (report.detail.receive, flows) = receive_report(receiving, queue_frames, sent, &times).unzip();
-        report.notes.extend(report.detail.receive.as_ref().and_then(unchecked_note));
+        if let Some(received) = receive_report(receiving, queue_frames, sent, &times) {
+            (report.detail.receive, flows) = (Some(received.report), Some(received.flows));
+            report.notes.extend(received.notes);
+        }
     } else if !reflecting.is_empty() {
         let (transmit, receive) = reflect_report(&reflecting, queue_frames, tick_hz);
         (report.detail.transmit, report.detail.receive) = (Some(transmit), Some(receive));

@@ -51,6 +51,16 @@ pub(super) fn transmit_report(
     }
 }
 
+/// What a receiver reports.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) report: ReceiveReport,
+    /// Results of every flow.
+    pub(super) flows: FlowTable,
+    /// Remarks, each in one sentence.
+    pub(super) notes: Vec<String>,
+}
+
 /// A receiver's report, and the results of every flow. `sent_per_lcore` are the packets of each sender lcore;
 /// empty when unknown, and `times` when the sender sent. `None` without receivers.
 pub(super) fn receive_report(
@@ -58,7 +68,7 @@ pub(super) fn receive_report(
     frames_per_queue: Vec<u64>,
     sent_per_lcore: &[u64],
     times: &SenderTimes,
-) -> Option<(ReceiveReport, FlowTable)> {
+) -> Option<Received> {
     let tick_hz = times.own_hz;
     let ns_per_tick = 1e9 / tick_hz.max(1) as f64;
     let packets_per_lcore =
@@ -71,6 +81,7 @@ pub(super) fn receive_report(
     let mut report = ReceiveReport {
         counters: merged.counters(ns_per_tick),
         sequence_gaps: merged.sequence_gaps(),
+        before_first: merged.before_first(),
         beyond_window: merged.beyond_memory(),
         latency: merged.delays().read_delays(tick_hz),
         packets_per_lcore,
@@ -80,6 +91,7 @@ pub(super) fn receive_report(
         reordering: merged.reordering(),
         ..ReceiveReport::default()
     };
+    let several_trials = merged.several_trials();
     let flows = merged.into_flows(tick_hz);
     report.silent_flows = flows.silent(sent_per_lcore);
     report.worst_flows = flows.worst(sent_per_lcore);
@@ -88,7 +100,12 @@ pub(super) fn receive_report(
         sent => sent.iter().sum::<u64>().saturating_sub(report.counters.packets),
     };
     report.loss = flows.loss_timeline(lost, sent_per_lcore, times);
-    Some((report, flows))
+    let notes = [
+        unchecked_note(&report),
+        before_first_note(&report),
+        several_trials.then(|| several_trials_note(report.counters.stale)),
+    ];
+    Some(Received { report, flows, notes: notes.into_iter().flatten().collect() })
 }
 
 /// Share of the time below which a worker's wait for its CPU is ignored.
@@ -114,8 +131,28 @@ pub(super) fn missed_load(report: &PortReport) -> Option<String> {
     Some(note)
 }
 
+/// Packets that were sent before the first that arrived of their flow, in one sentence.
+fn before_first_note(receive: &ReceiveReport) -> Option<String> {
+    let packets = receive.before_first.filter(|packets| *packets > 0)?;
+    Some(format!(
+        "{packets} packets of the received flows were sent before the first that arrived of their flow, and did not arrive: this receiver began \
+         late, or they were lost; they do not count as lost"
+    ))
+}
+
+/// Packets of several trials in one receiver's counts, in one sentence.
+fn several_trials_note(stale: u64) -> String {
+    let between = match stale {
+        0 => String::new(),
+        _ => format!(
+            "; {stale} packets of a trial came after the first of the next one, and count as stale only"
+        ),
+    };
+    format!("packets of more than one trial arrived, and the counts are of all of them together{between}")
+}
+
 /// Packets without a UDP checksum, in one sentence.
-pub(super) fn unchecked_note(receive: &ReceiveReport) -> Option<String> {
+fn unchecked_note(receive: &ReceiveReport) -> Option<String> {
     let packets = receive.counters.without_checksum;
     (packets > 0).then(|| {
         format!(

@@ -168,7 +168,28 @@ fn a_receiver_on_its_own_follows_the_latest_trial() {
     let report = observed(&lab, &frames);
     assert_eq!(number(&report, "received_packets"), 35 + 140, "{report}");
     assert_eq!(number(&report, "stale_packets"), 35, "stragglers of the first: {report}");
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("packets of more than one trial arrived"), "{report}");
+    assert!(notes.contains("35 packets of a trial came after the first of the next one"), "{report}");
     assert_eq!(number(&report, "lost_packets"), 0, "{report}");
+}
+
+#[test]
+fn a_receiver_on_its_own_tells_what_was_sent_before_the_first_frames_that_arrived() {
+    let Some(lab) =
+        Lab::new("a_receiver_on_its_own_tells_what_was_sent_before_the_first_frames_that_arrived")
+    else {
+        return;
+    };
+    let frames = recorded("--flows 10 --packets 600 --rate 100kpps");
+    for (first, noted) in [(60, true), (0, false)] {
+        let report = observed(&lab, &frames[first..]);
+        assert_eq!(number(&report, "received_packets"), 600 - first as u64, "{report}");
+        assert_eq!(number(&report, "lost_packets"), 0, "{report}");
+        assert_eq!(number(&report, "before_first_packets"), first as u64, "{report}");
+        let note = "60 packets of the received flows were sent before the first that arrived";
+        assert_eq!(report["notes"].to_string().contains(note), noted, "{report}");
+    }
 }
 
 #[test]

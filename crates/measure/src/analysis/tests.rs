@@ -226,3 +226,53 @@ fn every_flow_has_its_own_account() {
         Reordering { packets: 1, extents: 1, extent_mean: 2.0, extent_max: 2 }
     );
 }
+
+#[test]
+fn packets_before_the_first_that_arrived_are_told_by_a_receiver_that_may_have_begun_late() {
+    let sent = frames(3, 7, 30);
+    let of = |expect, dropped: &[usize]| {
+        let mut analysis = Analysis::new(expect);
+        for (_, frame) in sent.iter().enumerate().filter(|(i, _)| !dropped.contains(i)) {
+            see(&mut analysis, frame, 1000);
+        }
+        (analysis.before_first(), analysis.sequence_gaps())
+    };
+    let first_two_rounds: Vec<usize> = (0..6).collect();
+    assert_eq!(of(Expect::Anything, &first_two_rounds), (Some(6), 0));
+    assert_eq!(of(Expect::Anything, &[0, 12]), (Some(1), 1));
+    assert_eq!(of(Expect::Anything, &[]), (Some(0), 0));
+    assert_eq!(of(Expect::Trial { tag: 7, flows: 3 }, &first_two_rounds), (None, 6));
+    assert_eq!(of(Expect::Anything, &(0..30).collect::<Vec<_>>()), (None, 0));
+
+    // The first packet comes behind the third, and the second never.
+    let mut late = Analysis::new(Expect::Anything);
+    let one_flow = frames(1, 7, 3);
+    [2, 0].into_iter().for_each(|i| see(&mut late, &one_flow[i], 1000));
+    assert_eq!((late.before_first(), late.sequence_gaps()), (Some(1), 0));
+}
+
+#[test]
+fn packets_of_several_trials_are_told_from_those_of_one() {
+    // (tags of the packets of each lcore, several trials, packets before the first)
+    for (lcores, several, before) in [
+        (&[&[7, 7, 7][..]][..], false, 1),
+        (&[&[7, 8]], true, 2),
+        (&[&[7], &[8]], true, 3),
+        (&[&[7], &[7]], false, 1),
+        (&[&[7, 8], &[8]], true, 2),
+        (&[&[7], &[]], false, 1),
+    ] {
+        // The second packet of a flow to the first lcore, the third to the second.
+        let of = |(lcore, tags): (usize, &&[u16])| {
+            let mut analysis = Analysis::new(Expect::Anything);
+            tags.iter().for_each(|tag| see(&mut analysis, &frames(1, *tag, 3)[1 + lcore], 1000));
+            analysis
+        };
+        let merged = lcores.iter().enumerate().map(of).reduce(|mut merged, lcore| {
+            merged.merge(&lcore);
+            merged
+        });
+        let merged = merged.unwrap();
+        assert_eq!((merged.several_trials(), merged.before_first()), (several, Some(before)), "{lcores:?}");
+    }
+}
