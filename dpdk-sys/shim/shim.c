@@ -183,6 +183,15 @@ int lr_port_link_up(uint16_t port)
 	return rte_eth_dev_info_get(port, &info) == 0 && link_is_up(port, info.if_index);
 }
 
+int lr_port_lacks_interface(uint16_t port)
+{
+	struct rte_eth_dev_info info;
+	char name[IF_NAMESIZE];
+	if (rte_eth_dev_info_get(port, &info) != 0 || info.if_index == 0)
+		return 0;
+	return if_indextoname(info.if_index, name) == NULL && errno == ENXIO;
+}
+
 int lr_port_get_info(uint16_t port, struct lr_port_info *out)
 {
 	struct rte_eth_dev_info info;

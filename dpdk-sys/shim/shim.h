@@ -121,6 +121,9 @@ int lr_interface_channels(const char *interface, struct lr_channels *channels);
 uint16_t lr_port_next(uint16_t from);
 /* 1 when the link is up, and the kernel's interface behind the port, if there is one, runs; else 0. */
 int lr_port_link_up(uint16_t port);
+/* 1 when the kernel has no interface of the index that the port's driver gives for the one behind it; else 0, also
+ * without such an index. */
+int lr_port_lacks_interface(uint16_t port);
 int lr_port_get_info(uint16_t port, struct lr_port_info *info);
 /* At least one RX and one TX queue. MTU 0 leaves the port's default. As far as the port supports it, RSS over addresses
  * and ports is set up for several RX queues, and the port verifies checksums; `setup` returns what was set up.

@@ -173,6 +173,16 @@ pub fn missed_intended(
     })
 }
 
+/// The port explains missing load if it held back packets for at least this share of the missing time: after
+/// a stall the generator catches up only partly.
+const EXPLAINING_SHARE: f64 = 0.5;
+
+/// True when a port that held packets back for `blocked_share` of the time explains that `missing_share` of the
+/// intended load was not offered.
+pub fn blocking_explains(blocked_share: f64, missing_share: f64) -> bool {
+    blocked_share > 0.0 && blocked_share >= missing_share * EXPLAINING_SHARE
+}
+
 /// Why a trial ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -233,6 +243,11 @@ impl TransmitReport {
     /// True when the offered load missed the intended one.
     pub fn missed_intended(&self) -> bool {
         missed_intended(self.intended_pps, self.offered_pps, self.duration_s, self.slack_packets())
+    }
+
+    /// Share of the time, 0…1, in which packets waited for the port.
+    pub fn blocked_share(&self) -> f64 {
+        if self.duration_s > 0.0 { self.blocked_s / self.duration_s } else { 0.0 }
     }
 
     /// Packets sent of flow `flow` of `flows`; see [`sent_of_flow`].

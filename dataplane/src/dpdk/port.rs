@@ -301,6 +301,13 @@ impl Port {
         unsafe { sys::lr_port_link_up(self.started.id.0) == 1 }
     }
 
+    /// True when the kernel no longer has the interface behind the port, in the network namespace of this process.
+    /// The driver may report the link as up all the same.
+    pub fn lacks_interface(&self) -> bool {
+        // SAFETY: the port is open; the shim only reads.
+        unsafe { sys::lr_port_lacks_interface(self.started.id.0) == 1 }
+    }
+
     /// True when the port reads its frames from a file, in which all are present from the start: none is an
     /// earlier trial's.
     pub fn reads_file(&self) -> bool {

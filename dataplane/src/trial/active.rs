@@ -92,7 +92,7 @@ impl Active {
         order: Order,
         [sending, receiving]: [Signal; 2],
         jobs: Jobs,
-        watch: PortWatch,
+        (watch, link): (PortWatch, LinkWatch),
         (clock, throttled): (TickClock, Vec<Throttled>),
     ) -> Self {
         let started = clock.reading();
@@ -103,7 +103,7 @@ impl Active {
             receiving,
             jobs: Some(jobs),
             watch,
-            link: LinkWatch::default(),
+            link,
             clock,
             started,
             go: started.ticks,
@@ -183,7 +183,7 @@ impl Active {
     /// clock.
     pub fn look_at_link(&mut self, setup: &PortSetup<'_>, now_ns: u64) {
         if self.link.is_due(now_ns) {
-            self.link.look(now_ns, setup.port.link_up());
+            self.link.look(now_ns, setup.port.link_up(), setup.port.lacks_interface());
         }
     }
 
@@ -238,7 +238,7 @@ impl Active {
         report.throttling = setup.quota.since(&self.throttled);
         report.notes.extend(missed_load(&report));
         report.ended_ns = monotonic_ns();
-        report.notes.extend(self.link.note(report.ended_ns));
+        report.notes.extend(self.link.notes(report.started_ns, report.ended_ns));
         report.notes.extend(setup.answering.as_ref().and_then(Answering::note));
         let here = setup.answering.as_ref().map_or((0, 0), Answering::sent);
         let own = own_frames([self.sending.own_frames(), self.receiving.own_frames(), here]);

@@ -6,6 +6,7 @@ use super::active::Active;
 use super::answering::Answering;
 use super::error::TrialError;
 use super::jobs::{Jobs, ReceiveOutcome, Reflected};
+use super::link_watch::LinkWatch;
 use super::plan::{Plans, Prepared};
 use super::port_setup::PortSetup;
 use super::port_watch::PortWatch;
@@ -69,6 +70,8 @@ impl PortSetup<'_> {
             }
         }
         let watch = PortWatch::new(self.port.counters().ok());
+        let interface = self.port_info().ok().and_then(|info| info.interface);
+        let link = LinkWatch::new(interface.map(|interface| interface.name));
         self.before = self.port.extended_counters();
         let Prepared { order, plans } = prepared;
         let mut jobs = Jobs::new(plans.intended_pps);
@@ -80,7 +83,7 @@ impl PortSetup<'_> {
             signals.iter().for_each(Signal::stop);
             return Err(error.into());
         }
-        Ok(Active::new(order, signals, jobs, watch, (self.clock, self.quota.throttled())))
+        Ok(Active::new(order, signals, jobs, (watch, link), (self.clock, self.quota.throttled())))
     }
 
     fn launch(

@@ -2,7 +2,9 @@
 
 use linerate_traffic::apart::apart;
 use linerate_wire::counters::TransmitCounters;
-use linerate_wire::report::{ForeignFrames, FrameReport, ReceiveReport, Report, TransmitReport};
+use linerate_wire::report::{
+    ForeignFrames, FrameReport, ReceiveReport, Report, TransmitReport, blocking_explains,
+};
 
 use super::jobs::ReceiveOutcome;
 use super::plan::Planned;
@@ -120,6 +122,14 @@ pub(super) fn missed_load(report: &PortReport) -> Option<String> {
     let mut note = format!(
         "the offered load missed the intended one: {offered_text} of {intended_text} packets per second ({off:+.2} %)"
     );
+    let missing_share = 1.0 - offered / intended;
+    if missing_share > 0.0 && blocking_explains(transmit.blocked_share(), missing_share) {
+        let TransmitReport { blocked_s, duration_s, .. } = transmit;
+        note.push_str(&format!(
+            "; the port held packets back {:.1} % of the time ({blocked_s:.3} of {duration_s:.3} s)",
+            100.0 * transmit.blocked_share()
+        ));
+    }
     let senders = report.workers.iter().take(transmit.packets_per_lcore.len());
     let worst = senders.max_by(|a, b| a.waiting_share().total_cmp(&b.waiting_share()));
     if let Some(worst) = worst.filter(|worst| worst.waiting_share() >= WAITING_SHARE) {
@@ -299,12 +309,17 @@ mod tests {
         };
         report.workers = vec![worker(1, 0.1), worker(2, 0.4), worker(3, 0.9)];
         report.throttling = Some(Throttling { quota_cpus: Some(0.5), periods: 4, stopped_s: 0.2 });
-        let note = missed_load(&report).unwrap();
+        let mut note = missed_load(&report).unwrap();
+        assert!(!note.contains("the port"), "{note}");
         for part in
             ["500 of 1000", "lcore 2 waited for CPU 7 40.0 %", "quota of 0.50 CPUs stopped it for 0.200 s"]
         {
             assert!(note.contains(part), "{note}");
         }
+        report.detail.transmit.as_mut().unwrap().blocked_s = 0.4;
+        note = missed_load(&report).unwrap();
+        let part = "the port held packets back 40.0 % of the time (0.400 of 1.000 s); lcore 2 waited";
+        assert!(note.contains(part), "{note}");
     }
 
     #[test]

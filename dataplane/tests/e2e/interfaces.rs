@@ -124,6 +124,17 @@ fn a_link_that_goes_down_in_a_trial_leaves_a_note() {
 }
 
 #[test]
+fn an_interface_that_is_removed_in_a_trial_leaves_a_note() {
+    let Some(lab) = Lab::new("an_interface_that_is_removed_in_a_trial_leaves_a_note") else { return };
+    let receiver = lab.start("0@1,1@1", &["far"], "rx");
+    lab.set("ip link del far");
+    sleep(Duration::from_millis(500));
+    let report = report_of(receiver);
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("the interface far behind the port is gone since "), "{report}");
+}
+
+#[test]
 fn every_frame_of_a_file_that_a_port_reads_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("rx.pcap");

@@ -5,16 +5,13 @@ mod absence;
 use std::fmt;
 
 use linerate_wire::counters::PortCounters;
-use linerate_wire::report::missed_intended;
+use linerate_wire::report::{blocking_explains, missed_intended};
 use linerate_wire::time::{Throttling, WorkerTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use absence::{Absence, Sending};
 
-/// The port explains missing load if it held back packets for at least this share of the missing time: after
-/// a stall the generator catches up only partly.
-const EXPLAINING_SHARE: f64 = 0.5;
 /// Without an intended load, this share of the time counts as missing.
 const HELD_BACK_SHARE: f64 = 0.02;
 /// An lcore with less headroom than this was saturated.
@@ -331,15 +328,11 @@ fn blocked_share(blocked_s: f64, duration_s: f64) -> f64 {
     if duration_s > 0.0 { blocked_s / duration_s } else { 0.0 }
 }
 
-fn explains(blocked_share: f64, missing_share: f64) -> bool {
-    blocked_share > 0.0 && blocked_share >= missing_share * EXPLAINING_SHARE
-}
-
 /// True when the offered load is below the intended one because the sender's port held packets back, whatever
 /// was lost besides.
 pub fn is_held_back(intended_pps: f64, offered_pps: f64, blocked_s: f64, duration_s: f64) -> bool {
     let missing_share = (intended_pps - offered_pps) / intended_pps;
-    missing_share > 0.0 && explains(blocked_share(blocked_s, duration_s), missing_share)
+    missing_share > 0.0 && blocking_explains(blocked_share(blocked_s, duration_s), missing_share)
 }
 
 fn judge_load(observed: &Observed) -> (VerdictKind, String) {
@@ -361,7 +354,7 @@ fn judge_load(observed: &Observed) -> (VerdictKind, String) {
         "{load}, without loss; the port held packets back {:.1} % of the time",
         100.0 * blocked_share
     );
-    if explains(blocked_share, missing_share) {
+    if blocking_explains(blocked_share, missing_share) {
         // A memif is full when its other end has no CPU.
         let receiver = cpu_words("receiving", observed.rx_waiting, observed.rx_throttling);
         let words: Vec<String> =
