@@ -14,6 +14,10 @@
 //! smallest ring in common use.
 //!
 //! Ceilings on the rate ([`Ceiling`]) are a separate limit; no debt exceeds them.
+//!
+//! Packets of a recording keep their times, and what was meant to leave close together does. There is no
+//! spacing that would tell a debt from that: after a stall, all that is due leaves at once, and none is forgiven.
+//! [`Late`] says how late.
 
 use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::StageRates;
@@ -31,6 +35,8 @@ const AT_ONCE_S: f64 = 10e-3;
 const AT_ONCE_PACKETS: f64 = 512.0;
 /// Fewest bursts of a debt sent at once. With fewer than two, a loop that polls late could not catch up.
 const AT_ONCE_BURSTS: f64 = 2.0;
+/// Time between two looks at how late a recording's packets are.
+const LATENESS_LOOK_S: f64 = 1e-3;
 /// Clock on which means are computed, in hertz.
 const NANOSECONDS: u64 = 1_000_000_000;
 
@@ -130,6 +136,20 @@ pub struct Pacer {
     refilled: u64,
     windows: Box<[Window]>,
     tick_hz: f64,
+    /// Of a recording: packets to send, and how late they left.
+    wanted: u64,
+    late: Late,
+    /// Ticks since the start from which lateness is looked at again.
+    look_at: f64,
+}
+
+/// Largest lateness of packets of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Late {
+    /// Ticks by which a packet left behind its time.
+    pub ticks: u64,
+    /// Packets that were due by then, the late one included.
+    pub packets: u64,
 }
 
 impl Pacer {
@@ -149,7 +169,16 @@ impl Pacer {
             refilled: now,
             windows: Box::default(),
             tick_hz: hz,
+            wanted: u64::MAX,
+            late: Late::default(),
+            look_at: 0.0,
         }
+    }
+
+    /// The same pacer for a trial that ends after this number of packets: later ones of a recording are never late.
+    pub fn until(mut self, packets: u64) -> Self {
+        self.wanted = packets;
+        self
     }
 
     /// The same pacer under ceilings: their shares limit the packets, and the caller must report sent packets
@@ -212,8 +241,32 @@ impl Pacer {
         if due == 0 || self.windows.is_empty() { due } else { self.admitted(now, due) }
     }
 
-    fn due_of_recording(&self, elapsed: f64) -> u64 {
-        (self.schedule.events(elapsed) as u64).saturating_add(1).saturating_sub(self.accounted)
+    fn due_of_recording(&mut self, elapsed: f64) -> u64 {
+        let scheduled = (self.schedule.events(elapsed) as u64).saturating_add(1);
+        let due = scheduled.saturating_sub(self.accounted);
+        if due > 0 && elapsed >= self.look_at {
+            self.look_at_lateness(elapsed, due);
+        }
+        due
+    }
+
+    /// Notes how late the next packet of a recording is. It is late by milliseconds only if the looks are as far
+    /// apart, or packets wait all the time: a look each millisecond finds it.
+    #[cold]
+    #[inline(never)]
+    fn look_at_lateness(&mut self, elapsed: f64, due: u64) {
+        self.look_at = elapsed + self.tick_hz * LATENESS_LOOK_S;
+        let packets = due.min(self.wanted.saturating_sub(self.accounted));
+        let ticks = self.schedule.time_of(self.accounted).map_or(0, |due_at| (elapsed - due_at) as u64);
+        if packets > 0 && ticks > self.late.ticks {
+            self.late = Late { ticks, packets };
+        }
+    }
+
+    /// Largest lateness so far of packets of a recording, as far as it matters: above 10 ms. 0 for other loads,
+    /// whose debts are bounded.
+    pub fn late(&self) -> Late {
+        if self.late.ticks as f64 > self.at_once { self.late } else { Late::default() }
     }
 
     #[inline]

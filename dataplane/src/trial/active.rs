@@ -17,7 +17,8 @@ use super::order::Order;
 use super::port_setup::PortSetup;
 use super::port_watch::PortWatch;
 use super::report::{
-    PortReport, disagreements, missed_load, receive_report, reflect_report, spread_note, transmit_report,
+    PortReport, disagreements, late_note, missed_load, receive_report, reflect_report, spread_note,
+    transmit_report,
 };
 use crate::dpdk::clock::TickClock;
 use crate::dpdk::queue::RxQueue;
@@ -320,6 +321,7 @@ fn collect(
         }
         let transmit = transmit_report(&sending, intended_pps, &jobs.planned, tick_hz);
         report.notes.extend(jobs.planned.notes(&transmit));
+        report.notes.extend(late_note(&sending, tick_hz));
         report.detail.transmit = Some(transmit);
     }
     if !receiving.is_empty() {

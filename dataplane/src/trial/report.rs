@@ -14,6 +14,7 @@ use linerate_measure::histogram::TickHistogram;
 use linerate_measure::loops::reflect::ReflectOutcome;
 use linerate_measure::loops::transmit::TransmitOutcome;
 use linerate_measure::loss_timeline::SenderTimes;
+use linerate_measure::pacer::Late;
 
 /// A port's report of a trial.
 pub type PortReport = Report<FrameReport>;
@@ -139,6 +140,21 @@ pub(super) fn missed_load(report: &PortReport) -> Option<String> {
         note.push_str(&format!("; {throttling}"));
     }
     Some(note)
+}
+
+/// Packets of a recording that left late, in one sentence.
+pub(super) fn late_note(outcomes: &[TransmitOutcome], tick_hz: u64) -> Option<String> {
+    let Late { ticks, packets } =
+        outcomes.iter().map(|outcome| outcome.late).max_by_key(|late| late.ticks)?;
+    let late_ms = 1e3 * ticks as f64 / tick_hz.max(1) as f64;
+    match packets {
+        0 => None,
+        1 => Some(format!("a frame of the recording left {late_ms:.1} ms behind its time")),
+        _ => Some(format!(
+            "frames of the recording left up to {late_ms:.1} ms behind their time; {packets} were due at once, and left as fast as the port and the \
+             ceilings admit"
+        )),
+    }
 }
 
 /// Packets that were sent before the first that arrived of their flow, in one sentence.

@@ -11,7 +11,7 @@ use super::source::Source;
 use super::stop::Signal;
 use crate::ceiling::Ceiling;
 use crate::histogram::TickHistogram;
-use crate::pacer::{Load, Pacer};
+use crate::pacer::{Late, Load, Pacer};
 
 /// One transmitting lcore's part of a trial.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub struct TransmitOutcome {
     pub idle: u64,
     /// Longest time between two polls while no packet was due, in ticks.
     pub longest_gap: u64,
+    /// Largest lateness of a recording's packets.
+    pub late: Late,
     /// Ticks between consecutive packets as handed to the queue.
     pub departures: TickHistogram,
     /// The limit that ended the loop; `None`: the stop signal did.
@@ -100,10 +102,10 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
     }
     let began = clock.ticks();
     let deadline = plan.duration_ticks.map_or(u64::MAX, |ticks| began.saturating_add(ticks));
-    let pacer = |load| Pacer::new(load, clock.tick_hz(), began).under(&plan.ceilings);
+    let wanted = plan.packets.unwrap_or(u64::MAX);
+    let pacer = |load| Pacer::new(load, clock.tick_hz(), began).under(&plan.ceilings).until(wanted);
     let mut pacer = plan.load.as_ref().map(pacer);
     let has_ceilings = pacer.as_ref().is_some_and(Pacer::has_ceilings);
-    let wanted = plan.packets.unwrap_or(u64::MAX);
     let mut built = 0;
     let stamp_age = (clock.tick_hz() as f64 * STAMP_AGE_S) as u64;
     let mut stamped = began;
@@ -166,6 +168,7 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
     published.publish(&offers.totals);
     offers.blocked.stop(ended);
     idle.end(ended);
+    let late = pacer.as_ref().map_or(Late::default(), Pacer::late);
     let forgone = pacer.map_or(0, |pacer| pacer.scheduled_before(ended).min(wanted).saturating_sub(built));
     TransmitOutcome {
         counters: offers.totals,
@@ -178,6 +181,7 @@ pub fn transmit<Q: TransmitQueue + OwnFrames>(
         overrun: offers.returned.saturating_sub(ended),
         idle: idle.ticks,
         longest_gap: idle.longest,
+        late,
         departures: offers.departures.intervals,
         limit,
     }

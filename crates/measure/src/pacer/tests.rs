@@ -411,3 +411,35 @@ fn a_port_is_handed_whole_bursts() {
         assert_eq!(whole_bursts_within(64, burst), packets, "{burst}");
     }
 }
+
+#[test]
+fn a_recording_that_was_held_up_leaves_together_and_says_how_late() {
+    let ms = HZ / 1000;
+    let load = || Load::Recorded((0..100).map(|i| f64::from(i) * 10e-3).collect());
+    // (polled until this ms, then from this one on, lateness in ms, packets that left together)
+    for (until, from, late_ms, together) in [
+        (100, 100, 0, 0),
+        (100, 105, 0, 0),
+        (95, 395, 295, 30),
+        (95, 109, 0, 0),
+        (985, 5_000, 4_010, 1),
+        (995, 5_000, 0, 0),
+    ] {
+        let mut pacer = Pacer::new(&load(), HZ, 0).until(100);
+        run(&mut pacer, 0, until * ms, ms / 10);
+        let due = pacer.due(from * ms);
+        let built = due.min(100 - pacer.accounted);
+        pacer.took(built);
+        run(&mut pacer, from * ms + 1, from * ms + 2, 1);
+        let Late { ticks, packets } = pacer.late();
+        assert_eq!((ticks / ms, packets), (late_ms, together), "{until} {from}: {due}");
+    }
+    // A port that takes fewer packets than are recorded: the debt grows without a stall.
+    let mut pacer = Pacer::new(&load(), HZ, 0);
+    for now in (0..500 * ms).step_by(20 * ms as usize) {
+        let due = pacer.due(now);
+        pacer.took(due.min(1));
+    }
+    assert_eq!(pacer.late().ticks / ms, 240);
+    assert_eq!(steady(1e5, 0).late(), Late::default());
+}
