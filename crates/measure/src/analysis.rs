@@ -237,7 +237,9 @@ impl Analysis {
     pub fn merge(&mut self, other: &Analysis) {
         self.several_trials |= other.several_trials;
         self.closed_before += other.closed_before;
-        if self.learning && self.tag != other.tag {
+        // An lcore without a packet has learned no sender.
+        self.tag = self.tag.or(other.tag);
+        if self.learning && other.tag.is_some() && self.tag != other.tag {
             // The lcores learned different senders, and flows can be reported for one sender only.
             self.closed_gaps += other.sequence_gaps();
             self.closed_before += other.before_join();

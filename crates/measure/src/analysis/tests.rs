@@ -276,3 +276,14 @@ fn packets_of_several_trials_are_told_from_those_of_one() {
         assert_eq!((merged.several_trials(), merged.before_first()), (several, Some(before)), "{lcores:?}");
     }
 }
+
+#[test]
+fn flows_are_known_also_where_an_lcore_received_nothing() {
+    for received_by in [0, 1] {
+        let mut lcores = [Analysis::new(Expect::Anything), Analysis::new(Expect::Anything)];
+        frames(3, 7, 6).iter().for_each(|frame| see(&mut lcores[received_by], frame, 1000));
+        let [mut merged, other] = lcores;
+        merged.merge(&other);
+        assert_eq!(merged.flows(1).map(|flow| flow.received).collect::<Vec<_>>(), [2, 2, 2]);
+    }
+}
