@@ -157,6 +157,18 @@ mod tests {
     }
 
     #[test]
+    fn excerpts_do_not_show_passwords_of_urls() {
+        type Targets = BTreeMap<String, Vec<crate::http::HttpTarget>>;
+        for text in
+            ["targets:\n- http://admin:hunter2@h/\n", "targets: [direct, 'http://admin:hunter2@h:80/x']\n"]
+        {
+            let problem = serde_saphyr::from_str::<Targets>(text).unwrap_err();
+            let said = excerpt("e.yaml", &problem);
+            assert!(said.contains("http://***@h") && !said.contains("hunter2"), "{said}");
+        }
+    }
+
+    #[test]
     fn a_message_is_placed_by_the_field_that_it_begins_with() {
         let text = "spec:\n  pairs: 2\n  local:\n    devices: []\n";
         let found = place_of_message(text, "spec.local.devices: 0 entries for 2 pairs");
