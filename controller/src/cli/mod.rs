@@ -41,7 +41,7 @@ use linerate_experiment::plan::PlanError;
 use linerate_kubernetes::access;
 use linerate_report::export::ExportFormat;
 use linerate_runner::platform::PlatformError;
-use linerate_traffic::safety::EnvironmentError;
+use linerate_traffic::environment::EnvironmentError;
 
 /// Default directory of results.
 const RESULTS: &str = "results";

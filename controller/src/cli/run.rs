@@ -33,7 +33,7 @@ pub(super) const NO_SIGNALS: &str = "cannot listen for signals";
 /// The experiment and its trials: the same for a run and a dry run.
 pub(super) fn planned(args: &RunArgs) -> anyhow::Result<(Experiment, Box<dyn Strategy>)> {
     let mut overrides = args.spec.overrides();
-    overrides.environment = Safety::from_environment(|name| std::env::var(name).ok())?;
+    overrides.environment = Safety::from_environment(|name| std::env::var_os(name))?;
     if args.pods.is_some() {
         overrides.platform(PlatformKind::Kubernetes);
         overrides.set("--pods", ["spec", "kubernetes", "keep"], true);

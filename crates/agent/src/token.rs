@@ -1,10 +1,12 @@
 //! The secret that authenticates a controller.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use linerate_traffic::environment::{self, EnvironmentError};
 use linerate_wire::message::{SHORTEST_TOKEN_BYTES, TOKEN_VARIABLE};
 use subtle::ConstantTimeEq;
 
@@ -42,6 +44,9 @@ pub enum TokenError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The variable's value cannot be read.
+    #[error(transparent)]
+    Variable(#[from] EnvironmentError),
     /// Too short to be a secret.
     #[error("the token from {origin} has {bytes} bytes; at least {SHORTEST_TOKEN_BYTES} are needed")]
     TooShort {
@@ -56,11 +61,11 @@ impl Token {
     /// Reads the token from the file, or without one from the environment's value.
     ///
     /// # Errors
-    /// When there is no token, the file is unreadable or exposed to other users, or the token is too
-    /// short.
-    pub fn load(file: Option<&Path>, variable: Option<String>) -> Result<Self, TokenError> {
-        let (text, origin) = match (file, variable) {
-            (Some(path), _) => {
+    /// When there is no token, the file is unreadable or exposed to other users, the value is not text, or the
+    /// token is too short.
+    pub fn load(file: Option<&Path>, variable: Option<OsString>) -> Result<Self, TokenError> {
+        let (text, origin) = match file {
+            Some(path) => {
                 let unreadable = |source| TokenError::Unreadable { path: path.to_owned(), source };
                 let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode() & 0o777;
                 // A pod's group may read a mounted Kubernetes secret; other users must not.
@@ -69,8 +74,10 @@ impl Token {
                 }
                 (fs::read_to_string(path).map_err(unreadable)?, path.display().to_string())
             }
-            (None, Some(value)) => (value, TOKEN_VARIABLE.to_owned()),
-            (None, None) => return Err(TokenError::Missing),
+            None => {
+                let value = environment::text(TOKEN_VARIABLE, variable)?.ok_or(TokenError::Missing)?;
+                (value, TOKEN_VARIABLE.to_owned())
+            }
         };
         let token = text.trim().to_owned();
         if token.len() < SHORTEST_TOKEN_BYTES {
@@ -92,6 +99,8 @@ impl Token {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
 
     #[test]
@@ -118,6 +127,10 @@ mod tests {
             Token::load(None, Some("short".into())),
             Err(TokenError::TooShort { bytes: 5, .. })
         ));
+        let secret = OsString::from_vec(b"0123456789abcdef\xff".to_vec());
+        let unreadable = Token::load(None, Some(secret.clone())).unwrap_err().to_string();
+        assert!(unreadable.contains(TOKEN_VARIABLE) && !unreadable.contains("0123"), "{unreadable}");
+        assert!(Token::load(Some(&path), Some(secret)).is_ok(), "the file counts");
         let gone = Token::load(Some(&dir.path().join("absent")), None).unwrap_err().to_string();
         assert!(gone.contains("absent"), "{gone}");
     }

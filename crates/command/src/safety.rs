@@ -29,7 +29,7 @@ impl SafetyArgs {
     /// When a variable of the environment cannot be read.
     pub fn resolve(&self) -> Result<Ceilings, Failure> {
         let Self { max_rate, max_duration, allow } = self.clone();
-        let environment = Safety::from_environment(|name| std::env::var(name).ok())
+        let environment = Safety::from_environment(|name| std::env::var_os(name))
             .map_err(|error| Failure::usage(error.to_string()))?;
         Ok(Ceilings::default()
             .with(Origin::Options, Safety { max_rate, max_duration, allow })

@@ -8,6 +8,7 @@
 
 pub mod apart;
 pub mod document;
+pub mod environment;
 pub mod frame;
 pub mod limit;
 pub mod mac;

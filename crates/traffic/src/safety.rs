@@ -7,6 +7,7 @@
 //! recording. It holds for all lcores of a sender together, and for packets that leave late:
 //! [`Ceilings::packets_within`] and [`Ceilings::frame_times_ps`] give the limits that senders apply.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::environment::{self, EnvironmentError};
 use crate::limit::Limit;
 use crate::profile::{FrameSizes, Profile, StageRates};
 use crate::rate::{Rate, RateError};
@@ -93,40 +95,40 @@ pub struct Safety {
     pub allow: Vec<Network>,
 }
 
-/// Error: an environment variable with a ceiling cannot be parsed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("environment variable {variable}: {reason}")]
-pub struct EnvironmentError {
-    /// Name of the variable.
-    pub variable: &'static str,
-    /// The reason.
-    pub reason: String,
-}
-
 impl Safety {
-    /// Reads the ceilings from the environment, whose variables `variable` looks up.
+    /// Reads the ceilings from the environment, whose variables `variable` looks up. An empty variable sets none.
     ///
     /// # Errors
     /// The variable that cannot be parsed, with the reason.
-    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, EnvironmentError> {
+    pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvironmentError> {
         fn read<T: FromStr<Err: fmt::Display>>(
             variable: &'static str,
             text: &str,
         ) -> Result<T, EnvironmentError> {
             text.parse().map_err(|error: T::Err| EnvironmentError { variable, reason: error.to_string() })
         }
-        let given = |name| variable(name).filter(|text| !text.trim().is_empty());
-        let allow = given(ALLOW_VARIABLE).unwrap_or_default();
+        let given = |name| {
+            let text = environment::text(name, variable(name))?;
+            Ok(text.filter(|text| !text.trim().is_empty()))
+        };
+        let networks = |text: String| {
+            let names = text.split(',').filter(|text| !text.trim().is_empty());
+            let networks: Vec<Network> =
+                names.map(|text| read(ALLOW_VARIABLE, text)).collect::<Result<_, _>>()?;
+            if networks.is_empty() {
+                let reason = format!(
+                    "'{text}' names no network; give networks such as 192.168.0.0/16, or unset the variable"
+                );
+                return Err(EnvironmentError { variable: ALLOW_VARIABLE, reason });
+            }
+            Ok(networks)
+        };
         Ok(Self {
-            max_rate: given(MAX_RATE_VARIABLE).map(|text| read(MAX_RATE_VARIABLE, &text)).transpose()?,
-            max_duration: given(MAX_DURATION_VARIABLE)
+            max_rate: given(MAX_RATE_VARIABLE)?.map(|text| read(MAX_RATE_VARIABLE, &text)).transpose()?,
+            max_duration: given(MAX_DURATION_VARIABLE)?
                 .map(|text| read(MAX_DURATION_VARIABLE, &text))
                 .transpose()?,
-            allow: allow
-                .split(',')
-                .filter(|text| !text.trim().is_empty())
-                .map(|text| read(ALLOW_VARIABLE, text))
-                .collect::<Result<_, _>>()?,
+            allow: given(ALLOW_VARIABLE)?.map(networks).transpose()?.unwrap_or_default(),
         })
     }
 
@@ -206,6 +208,11 @@ impl Ceilings {
     pub fn with(mut self, origin: Origin, safety: Safety) -> Self {
         self.0.push((origin, safety));
         self
+    }
+
+    /// True when a list of networks limits where packets may go.
+    pub fn limits_destinations(&self) -> bool {
+        self.0.iter().any(|(_, safety)| !safety.allow.is_empty())
     }
 
     /// Checks a trial on a link of `link_bps` bit/s.

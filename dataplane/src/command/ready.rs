@@ -203,7 +203,7 @@ impl Command {
             Command::Agent(args) => Ready::Agent(Agent {
                 port: args.port,
                 listen: args.listen,
-                token: Token::load(args.token_file.as_deref(), std::env::var(TOKEN_VARIABLE).ok())
+                token: Token::load(args.token_file.as_deref(), std::env::var_os(TOKEN_VARIABLE))
                     .map_err(|error| Failure::usage(error.to_string()))?,
                 orphan_ms: u32::try_from(args.orphan.0.as_millis()).unwrap_or(u32::MAX).max(100),
                 reflector: args.reflector,

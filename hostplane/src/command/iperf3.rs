@@ -43,15 +43,16 @@ impl Iperf3Args {
         }
         let listen: Vec<SocketAddr> = self.listen.iter().map(|address| address.0).collect();
         let open = listen.iter().any(|address| !address.ip().is_loopback());
+        let ceilings = self.safety.resolve()?;
+        let guarded = ceilings.limits_destinations();
         let config = Config {
             listen,
-            ceilings: self.safety.resolve()?,
+            ceilings,
             cpus: self.cpus.clone(),
             most_tests: self.max_tests as usize,
             most_streams: self.max_streams,
             once: self.once,
         };
-        let guarded = !self.safety.allow.is_empty() || std::env::var_os("LINERATE_ALLOW").is_some();
         Ok(Iperf3::Server { config, json: self.json, warned: open && !guarded })
     }
 

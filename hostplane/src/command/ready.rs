@@ -288,7 +288,7 @@ impl AgentArgs {
 
 impl TokenArgs {
     pub(super) fn load(&self) -> Result<Token, Failure> {
-        Token::load(self.token_file.as_deref(), std::env::var(TOKEN_VARIABLE).ok()).map_err(|error| {
+        Token::load(self.token_file.as_deref(), std::env::var_os(TOKEN_VARIABLE)).map_err(|error| {
             Failure::usage(match error {
                 TokenError::Missing => format!(
                     "no token: give --token-file FILE or set {TOKEN_VARIABLE}, the same at both ends\n  remedy: head -c 24 /dev/urandom | \

@@ -84,7 +84,7 @@ impl Drop for EndMark {
 }
 
 fn token(secret: &Secret) -> Result<Token, EngineError> {
-    Token::load(None, Some(secret.0.clone())).map_err(|error| EngineError::refused(&error))
+    Token::load(None, Some(secret.0.clone().into())).map_err(|error| EngineError::refused(&error))
 }
 
 impl KernelEngine {

@@ -11,6 +11,7 @@ use linerate_experiment::streams::InterfaceName;
 use linerate_experiment::{Experiment, Overrides, Setting};
 use linerate_kubernetes::NodeChoice;
 use linerate_runner::run::diagnosis::DiagnosisTarget;
+use linerate_traffic::environment;
 use linerate_traffic::safety::Safety;
 use linerate_wire::diagnosis::{DiagnosisSpec, Secret};
 use linerate_wire::message::{SHORTEST_TOKEN_BYTES, TOKEN_VARIABLE};
@@ -237,11 +238,13 @@ impl DiagnoseArgs {
         let text = match &self.token_file {
             Some(path) => std::fs::read_to_string(path)
                 .map_err(|error| Usage(format!("--token-file {}: {error}", path.display())))?,
-            None => std::env::var(TOKEN_VARIABLE).map_err(|_| {
-                Usage(format!(
-                    "--server: no token; give the server's with --token-file FILE, or set {TOKEN_VARIABLE}"
-                ))
-            })?,
+            None => environment::text(TOKEN_VARIABLE, std::env::var_os(TOKEN_VARIABLE))
+                .map_err(|error| Usage(error.to_string()))?
+                .ok_or_else(|| {
+                    Usage(format!(
+                        "--server: no token; give the server's with --token-file FILE, or set {TOKEN_VARIABLE}"
+                    ))
+                })?,
         };
         let text = text.trim();
         if text.len() < SHORTEST_TOKEN_BYTES {
@@ -258,7 +261,7 @@ impl DiagnoseArgs {
     /// The experiment whose platform runs the agents: that of the document, with two agents and no traffic.
     fn experiment(&self) -> anyhow::Result<Experiment> {
         let mut all = Overrides::default();
-        all.environment = Safety::from_environment(|name| std::env::var(name).ok())?;
+        all.environment = Safety::from_environment(|name| std::env::var_os(name))?;
         for field in TRAFFIC {
             all.clear("diagnose", ["spec", field]);
         }

@@ -175,7 +175,7 @@ async fn served_while<F: Future<Output = ()>>(
     let mut agent = Agent::new(engine, identity, 600_000);
     let config = AgentConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
-        token: Token::load(None, Some(TOKEN.to_owned())).unwrap(),
+        token: Token::load(None, Some(TOKEN.into())).unwrap(),
         exit_when_orphaned: None,
         metrics: None,
     };

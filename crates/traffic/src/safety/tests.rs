@@ -1,3 +1,5 @@
+use std::os::unix::ffi::OsStringExt;
+
 use super::*;
 
 fn safety() -> Safety {
@@ -227,18 +229,37 @@ fn environment_and_options_give_the_same_ceilings() {
         Safety { allow: vec!["10.1.2.3".parse().unwrap(), "2001:db8::/32".parse().unwrap()], ..safety() };
     let variables = safety.variables();
     let look_up =
-        |name: &str| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.clone());
+        |name: &str| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.into());
     assert_eq!(Safety::from_environment(look_up).unwrap(), safety);
     assert_eq!(
         safety.options(),
         ["--max-rate", "1mpps", "--max-duration", "1m", "--allow", "10.1.2.3/32,2001:db8::/32"]
     );
-    assert_eq!(Safety::from_environment(|_| Some(String::new())).unwrap(), Safety::default());
+    assert_eq!(Safety::from_environment(|_| Some(OsString::new())).unwrap(), Safety::default());
     let wrong = Safety::from_environment(|name| (name == ALLOW_VARIABLE).then(|| "10.0.0.0/8,lan".into()));
     assert_eq!(
         wrong.unwrap_err().to_string(),
         "environment variable LINERATE_ALLOW: 'lan' is not a network such as 192.168.0.0/16 or 2001:db8::/32"
     );
+}
+
+#[test]
+fn a_variable_that_cannot_be_read_is_refused_and_not_left_out() {
+    let of = |name: &'static str, value: &[u8]| {
+        let value = OsString::from_vec(value.to_vec());
+        Safety::from_environment(|asked| (asked == name).then(|| value.clone()))
+    };
+    for (name, value) in [
+        (MAX_RATE_VARIABLE, &b"1kpps\xff"[..]),
+        (MAX_DURATION_VARIABLE, b"1s\xff"),
+        (ALLOW_VARIABLE, b"10.0.0.0/8\xff"),
+        (ALLOW_VARIABLE, b","),
+        (ALLOW_VARIABLE, b" , "),
+    ] {
+        let error = of(name, value).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("unset the variable"), "{error}");
+    }
+    assert_eq!(of(ALLOW_VARIABLE, b"10.0.0.0/8,").unwrap().allow.len(), 1);
 }
 
 #[test]
