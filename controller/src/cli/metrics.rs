@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use linerate_command::signals::Signals;
 use linerate_metrics::{Exposure, Listener, MetricsError};
 use linerate_traffic::span::Span;
 use tokio::time::sleep;
 
-use super::interrupt::Signals;
 use super::output::say;
 use crate::metrics::RunMetrics;
 use crate::streams_metrics::StreamsMetrics;

@@ -1,6 +1,7 @@
 //! `run` for experiments whose trials are all known in advance: what it resumes, and how it is watched and ended.
 
 use anyhow::Context;
+use linerate_command::signals::Signals;
 use linerate_experiment::Experiment;
 use linerate_experiment::plan::Plan;
 use linerate_kubernetes::{KubernetesPlan, KubernetesPlatform, manifests};
@@ -15,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::interrupt::Signals;
+use super::interrupt::twice;
 use super::output::{print, say, width};
 use super::run::{NO_SIGNALS, Place, hand_over};
 use super::{Ending, RunArgs, progress};
@@ -80,7 +81,7 @@ pub(super) async fn measure(
     let summary = tokio::select! {
         summary = run(interrupted, &watchers) => summary?,
         // Dropping the run marks its summary as interrupted, dropping the platform kills its agents.
-        () = signals.twice(flag) => {
+        () = twice(signals, flag) => {
             say(&format!("left at once; what is complete is in {}", store.summary_path().display()));
             return Ok(Ending::Interrupted);
         }

@@ -2,10 +2,10 @@
 
 use anyhow::Context;
 use clap::Subcommand;
+use linerate_command::signals::Signals;
 use serde_json::json;
 
 use super::Ending;
-use super::interrupt::Signals;
 use super::output::{print, say};
 use super::run::{NO_SIGNALS, runtime};
 use super::spec_args::SpecArgs;

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use linerate_command::signals::Signals;
 use linerate_metrics::Listener;
 use linerate_traffic::safety::Safety;
 use tokio::sync::watch;
 
-use super::interrupt::Signals;
+use super::interrupt::twice;
 use super::output::{print, say, shown, width};
 use super::results::say_left_out;
 use super::{Ending, RunArgs, engines, http, metrics, progress, streams, table};
@@ -264,7 +265,7 @@ async fn measure(
     let summary = tokio::select! {
         summary = run::run(job, &mut platform, &watchers) => summary?,
         // Dropping the run marks its summary as interrupted, dropping the platform kills its agents.
-        () = signals.twice(flag) => {
+        () = twice(signals, flag) => {
             say(&format!("left at once; what is complete is in {}", store.summary_path().display()));
             return Ok(Ending::Interrupted);
         }

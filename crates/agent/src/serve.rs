@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use linerate_wire::message::{CONTROLLER_VARIABLE, Command, ErrorCode, Outcome, Reply, Request};
 use linerate_wire::state::AgentState;
 use rustix::process::{Pid, getppid};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::sleep;
@@ -63,14 +63,15 @@ pub struct AgentConfig {
     pub metrics: Option<SocketAddr>,
 }
 
-/// Serves controllers until a signal, a shutdown request or the orphan condition ends it. `announce` receives
-/// the bound address.
+/// Serves controllers until `stop`, a shutdown request or the orphan condition ends it. `announce` receives the
+/// bound address.
 ///
 /// # Errors
 /// When an address cannot be bound.
 pub async fn serve<E: Engine>(
     agent: &mut Agent<E>,
     config: AgentConfig,
+    stop: impl Future<Output = ()>,
     announce: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
     if !config.listen.ip().is_loopback() {
@@ -89,8 +90,7 @@ pub async fn serve<E: Engine>(
         Some(address) => Some(AgentMetrics::serve(address).await.map_err(io::Error::other)?),
         None => None,
     };
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut stop = pin!(stop);
     announce(listener.local_addr()?);
 
     let (admit, mut admitted) = mpsc::channel::<Controller>(ADMISSION_QUEUE);
@@ -132,8 +132,7 @@ pub async fn serve<E: Engine>(
                 None => server.drop_controller("closed the connection"),
             },
             () = sleep(look) => {}
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
+            () = &mut stop => break,
         }
         server.look();
         if server.ending || config.exit_when_orphaned.is_some_and(|limit| server.is_orphaned(limit)) {

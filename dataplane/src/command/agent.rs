@@ -1,6 +1,7 @@
 //! `agent`: serves the controller's trials.
 
 use linerate_agent::{Agent, AgentConfig, Identity, serve};
+use linerate_command::signals::Signals;
 use serde_json::json;
 
 use super::Ending;
@@ -35,7 +36,8 @@ pub(super) fn run(eal: &Eal, plan: &EalPlan, args: &ready::Agent) -> Result<Endi
         metrics: args.metrics,
     };
     let served = block_on(async {
-        serve(&mut agent, config, |address| {
+        let mut signals = Signals::listen()?;
+        serve(&mut agent, config, signals.next(), |address| {
             // A controller that does not read this line cannot connect; one that knows the address still can.
             let _ = print_json(&json!({ "listening": address }));
         })

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use linerate_command::signals::Signals;
 use linerate_wire::flow_lines::FlowLines;
 use linerate_wire::report::Ended;
 use linerate_wire::time::SendingTimes;
@@ -16,7 +17,7 @@ use super::output::{Failure, print_json, print_text};
 use super::ready::Pair;
 use super::report::{report_json, report_text, with_lost};
 use super::standalone::{
-    LOOK, Progress, Signals, attend, begin, block_on, close, drained, ending, link_up, lost, open, random_tag,
+    LOOK, Progress, attend, begin, block_on, close, drained, ending, link_up, lost, open, random_tag,
 };
 use crate::dpdk::eal::Eal;
 use crate::dpdk::id::LcoreId;
@@ -80,7 +81,7 @@ async fn one_way(
     tx_setup: &mut PortSetup<'_>,
     rx_setup: &mut PortSetup<'_>,
 ) -> Result<Ending, Failure> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::listen()?;
     if !links_up(args, (rx_setup, tx_setup), &mut signals).await? {
         return Ok(Ending::Interrupted);
     }
@@ -137,7 +138,7 @@ async fn both_ways(
     a_setup: &mut PortSetup<'_>,
     b_setup: &mut PortSetup<'_>,
 ) -> Result<Ending, Failure> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::listen()?;
     if !links_up(args, (a_setup, b_setup), &mut signals).await? {
         return Ok(Ending::Interrupted);
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use linerate_command::signals::Signals;
 use linerate_traffic::safety::Ceilings;
 use linerate_wire::report::Ended;
 
@@ -10,7 +11,7 @@ use super::environment::{port, workers};
 use super::output::{Failure, print_json, print_text};
 use super::ready::Rx;
 use super::report::{report_json, report_text};
-use super::standalone::{LOOK, Progress, Signals, begin, block_on, close, ending, open};
+use super::standalone::{LOOK, Progress, begin, block_on, close, ending, open};
 use crate::dpdk::eal::Eal;
 use crate::trial::{Order, Task};
 
@@ -18,7 +19,7 @@ pub(super) fn run(eal: &Eal, args: &Rx) -> Result<Ending, Failure> {
     let mut setup =
         open(eal, port(eal, args.port)?, workers(eal)?, &args.ring, &Ceilings::default(), &args.given, true)?;
     let ending = block_on(async {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::listen()?;
         let mut active = begin(&mut setup, Order { trial: 0, tag: 0, task: Task::Reflect })?;
         active.start();
         let began = Instant::now();

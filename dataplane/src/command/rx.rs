@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use linerate_command::signals::Signals;
 use linerate_traffic::safety::Ceilings;
 use linerate_wire::counters::ReceiveCounters;
 use linerate_wire::flow_lines::FlowLines;
@@ -13,7 +14,7 @@ use super::flows_file::Received;
 use super::output::{Failure, print_json, print_text};
 use super::ready::Rx;
 use super::report::{report_json, report_text};
-use super::standalone::{LOOK, Progress, Signals, attend, block_on, close, ending, open};
+use super::standalone::{LOOK, Progress, attend, block_on, close, ending, open};
 use crate::dpdk::eal::Eal;
 use crate::trial::{Active, Finished, Order, PortSetup, Task};
 use linerate_measure::analysis::Expect;
@@ -54,7 +55,7 @@ pub(super) fn run(eal: &Eal, mut args: Rx) -> Result<Ending, Failure> {
         false,
     )?;
     let ending = block_on(async {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::listen()?;
         let prepared = setup.prepare(Order { trial: 0, tag: 0, task: Task::Receive(Expect::Anything) })?;
         let mut active = setup.arm(prepared)?;
         active.start();

@@ -4,14 +4,13 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use linerate_command::signals::Signals;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::Ceilings;
 use linerate_wire::counters::ReceiveCounters;
 use linerate_wire::report::Ended;
 use linerate_wire::sample::FrameMeasures;
 use linerate_wire::trial::Drain;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::sleep;
 
 use super::Ending;
 use super::args::RingArgs;
@@ -66,28 +65,6 @@ pub(super) fn close(setup: PortSetup<'_>) {
     match setup.close() {
         0 => tracing::debug!("the port is closed; all buffers came back"),
         missing => tracing::warn!("{missing} buffers did not come back when the port was closed"),
-    }
-}
-
-/// SIGINT and SIGTERM.
-pub(super) struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    /// Must be called within the runtime.
-    pub(super) fn new() -> Result<Self, Failure> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    /// Waits for `time`; true when a signal arrived.
-    pub(super) async fn within(&mut self, time: Duration) -> bool {
-        tokio::select! {
-            _ = self.interrupt.recv() => true,
-            _ = self.terminate.recv() => true,
-            () = sleep(time) => false,
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use linerate_command::signals::Signals;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::{Addressed, IpVersion};
 use linerate_wire::flow_lines::FlowLines;
@@ -15,8 +16,7 @@ use super::output::{Failure, print_json, print_text, say};
 use super::ready::{Replay, Tx};
 use super::report::{report_json, report_text, with_lost};
 use super::standalone::{
-    LOOK, Progress, Signals, attend, begin, block_on, close, drained, ending, linger, link_up, lost, open,
-    random_tag,
+    LOOK, Progress, attend, begin, block_on, close, drained, ending, linger, link_up, lost, open, random_tag,
 };
 use crate::dpdk::eal::Eal;
 use crate::trial::{Finished, Order, PortSetup, Replayed, Sender, Task};
@@ -30,7 +30,7 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
     let ring = if args.round_trip { args.ring.divided(lcores.len()) } else { args.ring };
     let mut setup = open(eal, port(eal, args.port)?, lcores, &ring, &args.safety, &args.given, false)?;
     let ending = block_on(async {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::listen()?;
         if !link_up(&mut setup, args.link_wait, &mut signals).await? {
             return Ok(Ending::Interrupted);
         }

@@ -1,6 +1,7 @@
 //! `agent`: serves the controller's trials.
 
 use linerate_agent::{Agent, Identity, serve};
+use linerate_command::signals::Signals;
 use serde_json::json;
 
 use super::Ending;
@@ -18,7 +19,8 @@ pub(super) fn run(args: ready::Agent) -> Result<Ending, Failure> {
     let identity = Identity { program: program(), host: args.host };
     let mut agent = Agent::new(engine, identity, args.orphan_ms);
     block_on(async {
-        serve(&mut agent, args.config, |address| {
+        let mut signals = Signals::listen()?;
+        serve(&mut agent, args.config, signals.next(), |address| {
             // A controller that does not read this line cannot connect; one that knows the address still can.
             let _ = print_json(&json!({ "listening": address, "streams": streams }));
         })

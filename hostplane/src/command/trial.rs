@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::signal::unix::{SignalKind, signal};
+use linerate_command::signals::Signals;
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
 
@@ -29,16 +29,13 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
     LocalSet::new().block_on(&runtime, future)
 }
 
-/// Becomes true at SIGINT and SIGTERM. Must be called in a local set.
+/// Becomes true at a signal of [`Signals`]. Must be called in a local set.
 pub(super) fn stop_at_signals() -> Result<watch::Receiver<bool>, Failure> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = Signals::listen()?;
     let (sender, receiver) = watch::channel(false);
     spawn_local(async move {
         loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
+            signals.next().await;
             // The second one does not wait for the other end.
             if sender.send_replace(true) {
                 std::process::exit(130);

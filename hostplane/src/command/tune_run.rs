@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use linerate_command::signals::HangUp;
 use linerate_logging::terminal::escaped;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
@@ -33,7 +34,7 @@ pub(super) struct Stops {
     interrupt: Signals,
     quit: Signals,
     terminate: Signals,
-    hang_up: Signals,
+    hang_up: HangUp,
 }
 
 impl Stops {
@@ -42,7 +43,7 @@ impl Stops {
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
             terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
+            hang_up: HangUp::listen()?,
         })
     }
 
@@ -51,7 +52,7 @@ impl Stops {
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.quit.recv() => Signal::QUIT,
             _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hang_up.recv() => Signal::HUP,
+            () = self.hang_up.next() => Signal::HUP,
         }
     }
 

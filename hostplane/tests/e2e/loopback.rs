@@ -178,13 +178,20 @@ fn an_endless_trial_ends_at_a_signal_with_a_whole_account() {
         }
     }
     // A trial with an end of its own that is ended earlier says so.
-    let mut client = Running::start(&mut hostplane(&format!(
-        "tcp 127.0.0.1 --port {} --json --duration 1m --interval 100ms",
-        server.port
-    )));
-    client.wait_for_stderr(PROGRESS);
-    client.signal("TERM");
-    assert_eq!(client.output().status.code(), Some(130));
+    for signals in [&["TERM"][..], &["HUP", "HUP"]] {
+        let mut client = Running::start(&mut hostplane(&format!(
+            "tcp 127.0.0.1 --port {} --json --duration 1m --interval 100ms",
+            server.port
+        )));
+        client.wait_for_stderr(PROGRESS);
+        for signal in signals {
+            client.signal(signal);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let output = client.output();
+        assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+        assert_eq!(json(&output)["complete"], true, "{signals:?}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod args;
 
 use anyhow::Context;
+use linerate_command::signals::Signals;
 use linerate_experiment::Experiment;
 use linerate_experiment::document::PlatformKind;
 use linerate_kubernetes::error::ClusterError;
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 pub(super) use self::args::{DiagnoseArgs, Usage};
 use self::args::{Place, Ready};
 use super::Ending;
-use super::interrupt::Signals;
+use super::interrupt::twice;
 use super::output::{print, say};
 use super::run::{NO_SIGNALS, runtime};
 
@@ -116,7 +117,7 @@ async fn measure(
     let diagnosed = tokio::select! {
         diagnosed = diagnose(job, &mut platform, &progress) => diagnosed,
         // Dropping the platform kills its processes; pods end without their controller.
-        () = signals.twice(flag) => return Ok(Ending::Interrupted),
+        () = twice(signals, flag) => return Ok(Ending::Interrupted),
     };
     let Diagnosed { from: asked, to: answered, found } = match diagnosed {
         Ok(diagnosed) => diagnosed,

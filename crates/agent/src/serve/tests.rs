@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::future::pending;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -180,7 +181,7 @@ async fn served_while<F: Future<Output = ()>>(
         metrics: None,
     };
     let (announce, announced) = oneshot::channel();
-    let served = serve(&mut agent, config, |address| announce.send(address).unwrap());
+    let served = serve(&mut agent, config, pending(), |address| announce.send(address).unwrap());
     let (served, ()) = tokio::join!(served, async { controller(announced.await.unwrap()).await });
     served.unwrap();
 }

@@ -4,6 +4,7 @@
 
 mod engine;
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread::{JoinHandle, spawn};
@@ -87,7 +88,9 @@ fn serve_alone(announce: &mpsc::Sender<SocketAddr>) {
         metrics: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(serve(&mut agent, config, |address| announce.send(address).unwrap())).unwrap();
+    runtime
+        .block_on(serve(&mut agent, config, pending(), |address| announce.send(address).unwrap()))
+        .unwrap();
 }
 
 /// Runs an experiment, and checks what it left behind.

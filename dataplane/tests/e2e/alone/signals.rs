@@ -1,4 +1,5 @@
 //! Ends: by signal, by kill. What is left behind is nothing.
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::common::{Hugepages, Running, eal, free_hugepages, json, not_run, number, stderr, with_cpus};
@@ -14,7 +15,7 @@ fn in_hugepages() -> Vec<String> {
 
 #[test]
 fn a_signal_ends_a_trial_with_its_totals() {
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP"] {
         let mut sender = Running::start(&mut with_cpus(&eal(0, &["net_null0"]), SEND));
         let mut log = sender.wait_for_stderr("tx 0.");
         sender.signal(signal);
@@ -29,11 +30,36 @@ fn a_signal_ends_a_trial_with_its_totals() {
 }
 
 #[test]
+fn a_closed_terminal_ends_a_receiver_with_its_file_unless_it_was_started_to_outlive_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("flows.csv");
+    let own = format!("rx --duration 60s --interval 100ms --json --flows-file {}", file.display());
+    let mut receiver = Running::start(&mut with_cpus(&eal(0, &["net_null0"]), &own));
+    receiver.wait_for_stderr("rx 0.");
+    receiver.signal("HUP");
+    let output = receiver.output();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert_eq!(json(&output)["ended"], "stopped");
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [file]);
+
+    let sender = with_cpus(&eal(0, &["net_null0"]), &SEND.replace("60s", "1s"));
+    let mut outliving = Command::new("nohup");
+    outliving.arg(sender.get_program()).args(sender.get_args()).stdin(Stdio::null());
+    let mut sender = Running::start(&mut outliving);
+    sender.wait_for_stderr("tx 0.");
+    sender.signal("HUP");
+    let output = sender.output();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_ne!(json(&output)["ended"], "stopped");
+}
+
+#[test]
 fn hugepages_are_free_again_however_it_ends() {
     let Some(_pages) = Hugepages::set(64) else {
         return not_run("hugepages_are_free_again_however_it_ends", "this user may not reserve hugepages");
     };
-    for signal in ["INT", "TERM", "KILL"] {
+    for signal in ["INT", "TERM", "HUP", "KILL"] {
         let mut sender = Running::start(&mut with_cpus(&in_hugepages(), SEND));
         sender.wait_for_stderr("tx 0.");
         assert!(free_hugepages() < 64, "it uses hugepages");
