@@ -1,19 +1,20 @@
 //! The EAL half of the command line: the user's options and those that Linerate adds.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// The command line, divided at `--` as in every DPDK program: EAL's options, then Linerate's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Divided {
     /// EAL's options, without the program's name.
-    pub eal: Vec<String>,
+    pub eal: Vec<OsString>,
     /// Linerate's arguments.
-    pub own: Vec<String>,
+    pub own: Vec<OsString>,
 }
 
 /// Divides a command line (without the program's name). Without `--`, a line that begins with a word rather
 /// than an option is entirely Linerate's.
-pub fn divide(arguments: Vec<String>) -> Divided {
+pub fn divide(arguments: Vec<OsString>) -> Divided {
     match arguments.iter().position(|argument| argument == "--") {
         Some(at) => {
             let mut eal = arguments;
@@ -26,10 +27,16 @@ pub fn divide(arguments: Vec<String>) -> Divided {
     }
 }
 
-fn ours(arguments: &[String]) -> bool {
+fn ours(arguments: &[OsString]) -> bool {
     arguments.first().is_some_and(|first| {
-        !first.starts_with('-') || ["-h", "--help", "-V", "--version"].contains(&first.as_str())
+        !first.as_encoded_bytes().starts_with(b"-")
+            || ["-h", "--help", "-V", "--version"].iter().any(|option| first == option)
     })
+}
+
+/// EAL's options as text; otherwise the first one that is not valid UTF-8.
+pub fn as_text(options: &[OsString]) -> Result<Vec<String>, &OsStr> {
+    options.iter().map(|option| option.to_str().map(str::to_owned).ok_or(option.as_os_str())).collect()
 }
 
 /// A device named by the user.
@@ -251,6 +258,8 @@ fn pci_address(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
 
     fn words(line: &str) -> Vec<String> {
@@ -268,8 +277,13 @@ mod tests {
             ("-l 0-1 --no-huge", "-l 0-1 --no-huge", ""),
             ("", "", ""),
         ] {
+            let words = |line| words(line).into_iter().map(OsString::from).collect();
             assert_eq!(divide(words(line)), Divided { eal: words(eal), own: words(own) }, "{line}");
         }
+        let odd = OsString::from_vec(b"\xff".to_vec());
+        let options = [OsString::from("-l"), odd.clone()];
+        assert_eq!(divide(vec![odd.clone()]), Divided { eal: vec![], own: vec![odd.clone()] });
+        assert_eq!((as_text(&options), as_text(&options[..1])), (Err(odd.as_os_str()), Ok(words("-l"))));
     }
 
     #[test]

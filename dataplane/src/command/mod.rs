@@ -19,6 +19,7 @@ mod tx;
 mod version;
 mod zstd;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -26,13 +27,14 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use linerate_command::output;
 use linerate_logging::LogLevel;
+use linerate_logging::terminal::escaped_line;
 
 use self::args::Cli;
 use self::output::{Failure, report_failure};
 use self::ready::Ready;
 use self::report::report_to_starter;
 use crate::dpdk::channels::Channels;
-use crate::eal_args::{Divided, EalPlan, divide};
+use crate::eal_args::{Divided, EalPlan, as_text, divide};
 
 /// The program's name, for EAL and for messages.
 pub const PROGRAM: &str = "linerate-dataplane";
@@ -50,10 +52,10 @@ pub(crate) enum Ending {
 }
 
 /// Runs the program on its arguments, without its name.
-pub fn main(arguments: Vec<String>) -> ExitCode {
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let Divided { eal, own } = divide(arguments);
     let is_agent = own.iter().any(|word| word == AGENT);
-    let cli = match Cli::try_parse_from(std::iter::once(PROGRAM.to_owned()).chain(own)) {
+    let cli = match Cli::try_parse_from(std::iter::once(OsString::from(PROGRAM)).chain(own)) {
         Ok(cli) => cli,
         Err(error) => {
             // A closed standard output must not change the exit code.
@@ -80,12 +82,18 @@ pub fn main(arguments: Vec<String>) -> ExitCode {
     }
 }
 
-fn run(cli: &Cli, eal_options: &[String]) -> Result<Ending, Failure> {
+fn run(cli: &Cli, eal_options: &[OsString]) -> Result<Ending, Failure> {
     // Make all checks that do not need EAL before it starts.
+    let eal_options = as_text(eal_options).map_err(|option| {
+        Failure::usage(format!(
+            "EAL's option '{}' is not valid UTF-8; EAL's options must be",
+            escaped_line(&option.to_string_lossy())
+        ))
+    })?;
     let ready = cli.command.validate()?;
     let queues_of = |interface: &str| Channels::of(interface).map(|channels| channels.combined);
     let plan =
-        EalPlan::new(PROGRAM, &placement::complete(eal_options, &cli.command)?).with_all_queues(queues_of);
+        EalPlan::new(PROGRAM, &placement::complete(&eal_options, &cli.command)?).with_all_queues(queues_of);
     memif_socket::prepare(&plan, &cli.command)?;
     let eal = environment::start(&plan)?;
     match ready {
