@@ -1,8 +1,10 @@
-//! Results on standard output, everything else on standard error.
+//! Results on standard output, everything else on standard error. Control characters of all text are escaped: much
+//! of it comes from file names, peers and drivers.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 
+use linerate_logging::terminal::escaped;
 use serde::Serialize;
 use serde_json::json;
 
@@ -57,7 +59,7 @@ fn remedy(kind: ErrorKind) -> &'static str {
 
 /// Prints the reason on standard error, and with `as_json` on standard output too.
 pub fn report_failure(failure: &Failure, as_json: bool) {
-    let _ = writeln!(io::stderr(), "error: {}", failure.message);
+    say(&format!("error: {}", failure.message));
     if as_json {
         let _ = print_json(&json!({ "error": { "message": failure.message } }));
     }
@@ -65,7 +67,7 @@ pub fn report_failure(failure: &Failure, as_json: bool) {
 
 /// Prints a line on standard error.
 pub fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", escaped(text));
 }
 
 /// Prints one line of JSON on standard output.
@@ -99,7 +101,7 @@ pub fn print_line(text: &str) -> Result<bool, Failure> {
 /// See [`print_text`].
 pub fn write_line(text: &str) -> Result<bool, OutputError> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+    match writeln!(out, "{}", escaped(text)).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(reason) => Err(OutputError { reason }),

@@ -1,6 +1,7 @@
 //! Escaping of text for terminals: foreign text must not move the cursor, set titles or hide itself.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 /// The text with control characters except newline and tab, and characters that change the writing direction,
 /// escaped as `\u001b`: a form that JSON accepts as well.
@@ -25,6 +26,11 @@ pub fn escaped_line(text: &str) -> String {
     escaped(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
+/// A path on one line, escaped like [`escaped_line`].
+pub fn escaped_path(path: &Path) -> String {
+    escaped_line(&path.to_string_lossy())
+}
+
 fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -47,6 +53,7 @@ mod tests {
         }
         assert!(matches!(escaped("nothing"), Cow::Borrowed(_)));
         assert_eq!(escaped_line("a\nb\tc\u{1b}"), "a\\nb\\tc\\u001b");
+        assert_eq!(escaped_path(Path::new("b\u{1b}[31mRED\n.pcap")), "b\\u001b[31mRED\\n.pcap");
     }
 
     #[test]

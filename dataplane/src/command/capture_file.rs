@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+use linerate_logging::terminal::escaped_path;
 
 use super::output::Failure;
 use super::zstd::{Unpacked, is_zstd};
@@ -15,7 +16,7 @@ const CHUNK: usize = 1 << 16;
 
 /// Reads a capture of Ethernet frames.
 pub(super) fn read(path: &Path) -> Result<Capture, Failure> {
-    let failed = |reason: String| Failure::failed(format!("{}: {reason}", path.display()));
+    let failed = |reason: String| Failure::failed(format!("{}: {reason}", escaped_path(path)));
     let file = File::open(path).map_err(|error| failed(error.to_string()))?;
     let mut file = BufReader::with_capacity(CHUNK, file);
     let begins = file.fill_buf().map_err(|error| failed(error.to_string()))?;

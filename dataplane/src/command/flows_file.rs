@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use linerate_logging::terminal::escaped_path;
 use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::Profile;
 use linerate_wire::flow_lines::FlowLines;
@@ -119,5 +120,5 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 }
 
 fn refused(path: &Path, reason: &str, remedy: &str) -> Failure {
-    Failure::failed(format!("--flows-file {}: {reason}\n  remedy: {remedy}", path.display()))
+    Failure::failed(format!("--flows-file {}: {reason}\n  remedy: {remedy}", escaped_path(path)))
 }

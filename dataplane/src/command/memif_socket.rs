@@ -6,6 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use linerate_logging::terminal::escaped_path;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -47,7 +48,7 @@ fn reclaim(path: &Path) -> Result<(), Failure> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::failed(format!(
             "{} is left from a memif server that has ended, and cannot be removed: {error}\n  remedy: remove it, or name another socket",
-            path.display()
+            escaped_path(path)
         ))),
         _ => Ok(()),
     }
@@ -65,7 +66,7 @@ fn await_server(path: &Path) -> Result<(), Failure> {
             Err(error) => error.to_string(),
         };
         if begun.elapsed() >= AWAITED {
-            let (path, seconds) = (path.display(), AWAITED.as_secs());
+            let (path, seconds) = (escaped_path(path), AWAITED.as_secs());
             return Err(Failure::failed(format!(
                 "{path}: no memif server after {seconds} s: {problem}\n  remedy: start the peer, whose memif has role=server, as the same user, \
                  and share the socket's directory with it"

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use linerate_logging::terminal::escaped_path;
 use linerate_traffic::profile::document::LARGEST_DOCUMENT_BYTES;
 use linerate_traffic::profile::{Profile, ProfileDocument};
 
 use super::output::Failure;
 
 pub(super) fn read(path: &Path) -> Result<Profile, Failure> {
-    let named = |reason: String| Failure::usage(format!("profile {}: {reason}", path.display()));
+    let named = |reason: String| Failure::usage(format!("profile {}: {reason}", escaped_path(path)));
     let length = std::fs::metadata(path).map_err(|error| named(error.to_string()))?.len();
     if length > LARGEST_DOCUMENT_BYTES {
         return Err(named(format!(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use linerate_agent::OrphanRule;
 use linerate_agent::machine::machine;
 use linerate_agent::token::Token;
+use linerate_logging::terminal::escaped_path;
 use linerate_metrics::{Exposure, Listener};
 use linerate_traffic::limit::Limit;
 use linerate_traffic::mac::MacAddr;
@@ -273,7 +274,7 @@ impl RecordingArgs {
         if paced {
             let pace = recording
                 .keep_pace(self.max_gap.map(|span| span.0))
-                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+                .map_err(|error| Failure::usage(format!("{}: {error}", escaped_path(path))))?;
             notes.push(format!(
                 "{} frames in {:.3?}, {:.1} a second on average, at most {:.3?} apart",
                 recording.count(),
@@ -282,7 +283,7 @@ impl RecordingArgs {
                 pace.longest_gap
             ));
         }
-        let notes = notes.into_iter().map(|note| format!("{}: {note}", path.display())).collect();
+        let notes = notes.into_iter().map(|note| format!("{}: {note}", escaped_path(path))).collect();
         Ok(Some(Replay { recording, keep_macs: self.keep_macs, rate, notes }))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use linerate_logging::terminal::escaped_path;
+
 use crate::dpdk::drivers::{Drivers, installed};
 
 /// The lines that follow the version.
@@ -13,7 +15,7 @@ fn describe(drivers: Option<&Drivers>) -> String {
     let Some(drivers) = drivers else {
         return "network drivers: those linked into the program\n".to_owned();
     };
-    let folder = drivers.folder.display();
+    let folder = escaped_path(&drivers.folder);
     if drivers.network.is_empty() {
         return format!(
             "network drivers in {folder}: none; DPDK's packages have one each, such as librte-net-memif23\n"

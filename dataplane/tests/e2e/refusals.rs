@@ -1,9 +1,15 @@
 //! What cannot be sent is refused before anything leaves, by name, value and range.
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use crate::common::recording::tx;
-use crate::common::{dataplane, json, run, stderr};
+use pcap_file::DataLink;
+
+use crate::common::recording::{PEER, tx, write_pcap};
+use crate::common::{dataplane, eal, json, number, run, stderr};
 
 /// Refused as wrong usage, with a message that contains all of `parts`.
 fn refused(options: &str, parts: &[&str]) {
@@ -90,5 +96,50 @@ fn an_agent_that_is_refused_reports_the_reason_to_its_starter() {
         let message = told["error"]["message"].as_str().unwrap();
         assert!(message.contains(part) && !message.contains("Usage"), "{own}: {message}");
         assert!(!message.starts_with("error"), "{own}: {message}");
+    }
+}
+
+#[test]
+fn variables_that_are_not_text_are_refused_by_name_and_not_left_out() {
+    let send = format!("tx --peer-mac {PEER} --packets 1 --duration 1s --json");
+    for (own, name, value) in [
+        (&*send, "LINERATE_MAX_RATE", &b"1kpps\xff"[..]),
+        (&send, "LINERATE_MAX_DURATION", b"1s\xff"),
+        (&send, "LINERATE_ALLOW", b"10.0.0.0/8\xff"),
+        (&send, "LINERATE_ALLOW", b","),
+        ("agent", "LINERATE_TOKEN", b"0123456789abcdef\xff"),
+    ] {
+        let mut command = dataplane(&eal(0, &["net_null0"]), own);
+        let output = run(command.env(name, OsStr::from_bytes(value)));
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", stderr(&output));
+        let told = json(&output);
+        let message = told["error"]["message"].as_str().unwrap();
+        assert!(message.contains(name) && message.contains("unset"), "{message}");
+        assert!(!message.contains("0123"), "{message}");
+    }
+}
+
+#[test]
+fn arguments_that_are_not_text_are_names_of_files_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let send = format!("tx --peer-mac {PEER} --linger 0s --quiet --json");
+    let replay = |file: &Path| run(dataplane(&eal(0, &["net_null0"]), &send).arg("--pcap").arg(file));
+    let file = dir.path().join(OsStr::from_bytes(b"b\xff\x1b[31m\n.pcap"));
+    let output = replay(&file);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("\\u001b[31m\\n.pcap: No such file") && !message.contains('\x1b'), "{message}");
+    write_pcap(&file, DataLink::ETHERNET, &[(Duration::ZERO, 64, vec![1; 64])]);
+    let output = replay(&file);
+    assert_eq!(number(&json(&output), "sent_packets"), 1, "{}", stderr(&output));
+
+    let odd = OsStr::from_bytes(b"--vdev=\xff");
+    for (arguments, part) in [
+        (&[OsStr::from_bytes(b"\xff")][..], "unrecognized"),
+        (&[odd, OsStr::new("--"), OsStr::new("ports")], "EAL's option '--vdev="),
+    ] {
+        let output = run(Command::new(env!("CARGO_BIN_EXE_linerate-dataplane")).args(arguments));
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains(part), "{}", stderr(&output));
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use linerate_http::target::Target;
 use linerate_http::tls::client::{ClientOptions, ClientTls, Trust};
 use linerate_http::tls::server::ServerTls;
+use linerate_logging::terminal::escaped_path;
 
 use super::output::Failure;
 
@@ -96,7 +97,7 @@ impl ServerTlsArgs {
         std::fs::write(file, pem).map_err(|error| {
             usage(&format!(
                 "--tls-self-signed {}: {error}\n  remedy: name a file that can be written",
-                file.display()
+                escaped_path(file)
             ))
         })?;
         Ok(Some(settings))

@@ -7,12 +7,12 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use linerate_command::signals::HangUp;
-use linerate_logging::terminal::escaped;
+use linerate_logging::terminal::escaped_path;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
@@ -114,9 +114,9 @@ pub(super) async fn hold(command: &[OsString], stops: &mut Stops, quiet: bool) -
     if !is_foreground {
         command.process_group(0);
     }
-    let mut child = command.spawn().map_err(|error| {
-        Failure::failed(format!("{}: {error}", escaped(&PathBuf::from(program).display().to_string())))
-    })?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| Failure::failed(format!("{}: {error}", escaped_path(Path::new(program)))))?;
     let mut relay = Relay { is_foreground, last: None };
     let mut end = None;
     loop {
