@@ -12,6 +12,7 @@ use linerate_traffic::profile::{FlowMode, FrameSizes, Payload, Protocol};
 use linerate_traffic::rate::Rate;
 use linerate_traffic::span::Span;
 
+use super::addresses;
 use crate::dpdk::port::DEFAULT_MTU;
 use linerate_measure::idle::Idle;
 
@@ -236,10 +237,10 @@ pub(super) struct RingArgs {
 pub(super) struct AddressArgs {
     /// Address of the port, with the length of its network's prefix: 10.0.1.2/24. The port then answers ARP, neighbour discovery and ping for it;
     /// may be repeated [default: none, or on af_packet and af_xdp those of the kernel's interface]
-    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', value_parser = addresses::with_prefix)]
     pub(super) address: Vec<IpNet>,
     /// Router for addresses outside the port's networks; once for each version of IP
-    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', requires = "address")]
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', requires = "address", value_parser = addresses::router)]
     pub(super) gateway: Vec<IpAddr>,
 }
 

@@ -1,5 +1,6 @@
 //! The commands, from command line to exit code.
 
+mod addresses;
 mod agent;
 mod args;
 mod capture_file;
