@@ -12,18 +12,23 @@ use serde_json::json;
 #[derive(Debug)]
 pub struct Failure {
     message: String,
-    usage: bool,
+    exit_code: u8,
 }
 
 impl Failure {
     /// A wrong command line or document: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), usage: true }
+        Self { message: message.into(), exit_code: 2 }
+    }
+
+    /// A signal before there was anything to report: exit code 130.
+    pub fn interrupted(message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit_code: 130 }
     }
 
     /// Any other failure: exit code 1.
     pub fn failed(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), usage: false }
+        Self { message: message.to_string(), exit_code: 1 }
     }
 
     /// The reason, with the remedy where there is one.
@@ -33,7 +38,7 @@ impl Failure {
 
     /// Exit code of the program.
     pub fn exit_code(&self) -> u8 {
-        if self.usage { 2 } else { 1 }
+        self.exit_code
     }
 }
 

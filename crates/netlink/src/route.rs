@@ -39,7 +39,11 @@ pub enum RouteKind {
     Unicast,
     /// Their destination belongs to this host.
     Local,
-    /// Broadcast, multicast, or a route that rejects packets.
+    /// It sends them to all on the link.
+    Broadcast,
+    /// It sends them to a group.
+    Multicast,
+    /// Another kind, such as a route that rejects packets.
     Other,
 }
 
@@ -92,6 +96,8 @@ pub fn parse(body: &[u8]) -> Option<Route> {
     let kind = match *body.get(..HEADER_BYTES)?.get(7)? {
         1 => RouteKind::Unicast,
         2 => RouteKind::Local,
+        3 => RouteKind::Broadcast,
+        5 => RouteKind::Multicast,
         _ => RouteKind::Other,
     };
     let mtu = value(METRICS).and_then(|metrics| attribute(metrics, 0, METRIC_MTU));
@@ -134,6 +140,10 @@ mod tests {
         put(&mut body, METRICS, &metrics);
         let by_router = Route { gateway: Some([10, 0, 0, 1].into()), mtu: Some(1400), ..on_link };
         assert_eq!(parse(&body), Some(by_router));
+        for (number, kind) in [(2, RouteKind::Local), (3, RouteKind::Broadcast), (5, RouteKind::Multicast)] {
+            let body = [&body[..7], &[number], &body[8..]].concat();
+            assert_eq!(parse(&body), Some(Route { kind, ..by_router }));
+        }
         for length in 0..body.len() {
             assert_eq!(parse(&body[..length]).is_some(), length >= HEADER_BYTES);
         }

@@ -67,13 +67,14 @@ pub(super) fn run(eal: &Eal, mut args: Pair) -> Result<Ending, Failure> {
     ending
 }
 
-/// Waits for both links. `Ok(false)`: interrupted.
+/// Waits for both links.
 async fn links_up(
     args: &Pair,
     (first, second): (&mut PortSetup<'_>, &mut PortSetup<'_>),
     signals: &mut Signals,
-) -> Result<bool, Failure> {
-    Ok(link_up(first, args.link_wait, signals).await? && link_up(second, args.link_wait, signals).await?)
+) -> Result<(), Failure> {
+    link_up(first, args.link_wait, signals).await?;
+    link_up(second, args.link_wait, signals).await
 }
 
 async fn one_way(
@@ -82,9 +83,7 @@ async fn one_way(
     rx_setup: &mut PortSetup<'_>,
 ) -> Result<Ending, Failure> {
     let mut signals = Signals::listen()?;
-    if !links_up(args, (rx_setup, tx_setup), &mut signals).await? {
-        return Ok(Ending::Interrupted);
-    }
+    links_up(args, (rx_setup, tx_setup), &mut signals).await?;
     let tag = random_tag()?;
     let expect = Expect::Trial { tag, flows: args.profile.flows() };
     let spec = to(rx_setup, args)?;
@@ -139,9 +138,7 @@ async fn both_ways(
     b_setup: &mut PortSetup<'_>,
 ) -> Result<Ending, Failure> {
     let mut signals = Signals::listen()?;
-    if !links_up(args, (a_setup, b_setup), &mut signals).await? {
-        return Ok(Ending::Interrupted);
-    }
+    links_up(args, (a_setup, b_setup), &mut signals).await?;
     // Each direction has its own tag, so that a port that loops its own packets back does not receive its peer's.
     let from_a = random_tag()?;
     let from_b = from_a.wrapping_add(1);

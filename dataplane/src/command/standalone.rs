@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use linerate_command::signals::Signals;
 use linerate_traffic::limit::Limit;
 use linerate_traffic::safety::Ceilings;
 use linerate_wire::counters::ReceiveCounters;
+use linerate_wire::network::NextHop;
 use linerate_wire::report::Ended;
 use linerate_wire::sample::FrameMeasures;
 use linerate_wire::trial::Drain;
@@ -90,17 +92,20 @@ pub(super) async fn linger(setup: &mut PortSetup<'_>, time: Duration, signals: &
     }
 }
 
-/// Waits until the port's link is up. `Ok(false)`: interrupted.
+/// Waits until the port's link is up.
 pub(super) async fn link_up(
     setup: &mut PortSetup<'_>,
     wait: Duration,
     signals: &mut Signals,
-) -> Result<bool, Failure> {
-    let began = Instant::now();
+) -> Result<(), Failure> {
+    let (began, mut told) = (Instant::now(), false);
     loop {
         let info = setup.port_info()?;
         if info.link_up {
-            return Ok(true);
+            return Ok(());
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::debug!("waiting for the link of port {} ({})", info.port, info.device);
         }
         if began.elapsed() >= wait {
             return Err(Failure::failed(format!(
@@ -112,9 +117,29 @@ pub(super) async fn link_up(
             )));
         }
         if signals.within(Duration::from_millis(20)).await {
-            return Ok(false);
+            return Err(Failure::interrupted("interrupted while waiting for the link"));
         }
         setup.answer_requests(None);
+    }
+}
+
+/// Finds the next hop from the port towards an address.
+pub(super) async fn next_hop(
+    setup: &mut PortSetup<'_>,
+    to: IpAddr,
+    signals: &mut Signals,
+) -> Result<NextHop, Failure> {
+    let mut search = setup.search_hop(to)?;
+    tracing::debug!("searching for the next hop to {to}");
+    loop {
+        if let Some(hop) = setup.look_for_hop(&mut search)? {
+            return Ok(hop);
+        }
+        if signals.within(search.interval()).await {
+            return Err(Failure::interrupted(format!(
+                "interrupted while waiting for the Ethernet address of the next hop to {to}"
+            )));
+        }
     }
 }
 

@@ -16,7 +16,8 @@ use super::output::{Failure, print_json, print_text, say};
 use super::ready::{Replay, Tx};
 use super::report::{report_json, report_text, with_lost};
 use super::standalone::{
-    LOOK, Progress, attend, begin, block_on, close, drained, ending, linger, link_up, lost, open, random_tag,
+    LOOK, Progress, attend, begin, block_on, close, drained, ending, linger, link_up, lost, next_hop, open,
+    random_tag,
 };
 use crate::dpdk::eal::Eal;
 use crate::trial::{Finished, Order, PortSetup, Replayed, Sender, Task};
@@ -31,10 +32,8 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
     let mut setup = open(eal, port(eal, args.port)?, lcores, &ring, &args.safety, &args.given, false)?;
     let ending = block_on(async {
         let mut signals = Signals::listen()?;
-        if !link_up(&mut setup, args.link_wait, &mut signals).await? {
-            return Ok(Ending::Interrupted);
-        }
-        let peer_mac = address(&mut args, &mut setup)?;
+        link_up(&mut setup, args.link_wait, &mut signals).await?;
+        let peer_mac = address(&mut args, &mut setup, &mut signals).await?;
         let tag = random_tag()?;
         let spec = TransmitSpec { profile: args.profile.clone(), peer_mac, limit: args.limit };
         let expect = Expect::Trial { tag, flows: args.profile.flows() };
@@ -97,12 +96,16 @@ pub(super) fn run(eal: &Eal, mut args: Tx) -> Result<Ending, Failure> {
 
 /// Destination address of the frames. Without an Ethernet address on the command line: that of the next hop
 /// towards the profile's destination, from the port's own address when the profile sets none.
-fn address(args: &mut Tx, setup: &mut PortSetup<'_>) -> Result<MacAddr, Failure> {
+async fn address(
+    args: &mut Tx,
+    setup: &mut PortSetup<'_>,
+    signals: &mut Signals,
+) -> Result<MacAddr, Failure> {
     if let Some(mac) = args.peer_mac {
         return Ok(mac);
     }
     let (to, _) = args.profile.destinations();
-    let hop = setup.next_hop(to).map_err(|error| Failure::failed(error.to_string()))?;
+    let hop = next_hop(setup, to, signals).await?;
     let own = setup.network().and_then(|network| network.address(IpVersion::of(to))).or(hop.source);
     let Addressed { profile, notes } = args
         .profile

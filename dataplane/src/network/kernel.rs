@@ -8,14 +8,11 @@ use ipnet::IpNet;
 use linerate_netlink::message::{ACKNOWLEDGE, CREATE, DUMP};
 use linerate_netlink::route::{self, Packets, Route, RouteKind};
 use linerate_netlink::{Socket, interface_index};
-use linerate_traffic::mac::MacAddr;
 use linerate_wire::network::NextHop;
 
 use super::rtnetlink::{self, GET_ADDRESSES, GET_NEIGHBOURS, NEW_NEIGHBOUR, Neighbour, State};
-use super::{HopError, RETRY, TIME_LIMIT};
+use super::{HopError, RETRY, TIME_LIMIT, group};
 
-/// Interval at which a neighbour's state is polled.
-const LOOK: Duration = Duration::from_millis(10);
 /// UDP's discard port (RFC 863): a datagram to it makes the kernel resolve the address, and its receiver
 /// ignores it.
 const DISCARD_PORT: u16 = 9;
@@ -52,8 +49,11 @@ impl Interface {
     /// The router towards an address, and the source address. `None`: the address belongs to this host.
     ///
     /// # Errors
-    /// When the interface has no route to it.
+    /// When the interface has no route to it, or it is no single host.
     pub(super) fn route(&self, to: IpAddr) -> Result<Option<Route>, HopError> {
+        if let Some(error) = group::refuse(to) {
+            return Err(error);
+        }
         let mut socket = Socket::open(None)?;
         let any = route(&mut socket, to, None);
         if any.as_ref().is_ok_and(|route| route.kind == RouteKind::Local) {
@@ -62,57 +62,80 @@ impl Interface {
         let no_route = |reason: String| HopError::NoRoute { to, interface: self.name.clone(), reason };
         match route(&mut socket, to, Some(self.index)) {
             Ok(route) if route.kind == RouteKind::Unicast => Ok(Some(route)),
+            Ok(route) if route.kind == RouteKind::Broadcast => Err(group::broadcast(to)),
             Ok(_) => Err(no_route("the route there forbids it".to_owned())),
             Err(error) => Err(no_route(error.to_string())),
         }
     }
 
-    /// Finds the next hop towards an address: the kernel resolves it.
+    /// Begins a search for the next hop towards an address.
     ///
     /// # Errors
-    /// When there is no route, or the next hop does not answer; then with the neighbour's state in the
-    /// kernel.
-    pub(super) fn next_hop(&self, to: IpAddr) -> Result<NextHop, HopError> {
-        let Some(route) = self.route(to)? else {
-            return Ok(NextHop { to, source: None, gateway: None, mac: None });
-        };
-        let (gateway, source) = (router(&route), route.source);
-        let mac = self.resolve(gateway.unwrap_or(to), source)?;
-        Ok(NextHop { to, source, gateway, mac })
+    /// When there is no route.
+    pub(super) fn search(&self, to: IpAddr) -> Result<KernelSearch, HopError> {
+        let route = self.route(to)?;
+        let gateway = route.as_ref().and_then(router);
+        let source = route.as_ref().and_then(|route| route.source);
+        Ok(KernelSearch {
+            interface: self.clone(),
+            hop: route.map(|_| gateway.unwrap_or(to)),
+            next: NextHop { to, source, gateway, mac: None },
+            socket: Socket::open(None)?,
+            began: Instant::now(),
+            asked: None,
+        })
     }
+}
 
-    /// The neighbour's Ethernet address; `None` on an interface without address resolution.
-    fn resolve(&self, hop: IpAddr, source: Option<IpAddr>) -> Result<Option<MacAddr>, HopError> {
-        let mut socket = Socket::open(None)?;
-        let began = Instant::now();
-        let mut asked: Option<Instant> = None;
-        loop {
-            let neighbour = neighbour(&mut socket, hop, self.index)?;
-            let state = neighbour.map_or(State::NONE, |neighbour| neighbour.state);
-            if state.is_no_arp() {
-                return Ok(None);
-            }
-            if let Some(mac) = neighbour.and_then(|neighbour| neighbour.mac).filter(|_| state.is_known()) {
-                return Ok(Some(mac));
-            }
-            if began.elapsed() > TIME_LIMIT {
-                return Err(HopError::Silent {
-                    hop,
-                    interface: self.name.clone(),
-                    state: format!("the kernel gives it the state {}", state.name()),
-                    after_s: TIME_LIMIT.as_secs_f64(),
-                });
-            }
-            if asked.is_none_or(|asked| asked.elapsed() >= RETRY) {
-                asked = Some(Instant::now());
-                let request = rtnetlink::use_neighbour(hop, self.index);
-                if socket.ask(NEW_NEIGHBOUR, ACKNOWLEDGE | CREATE, &request, |_| {}).is_err() {
-                    // Without the permission for a request: by a datagram, which needs no answer.
-                    let _ = send_datagram(hop, source, self.index);
-                }
-            }
-            std::thread::sleep(LOOK);
+/// Search for a next hop that the kernel resolves.
+#[derive(Debug)]
+pub(crate) struct KernelSearch {
+    interface: Interface,
+    /// The address to resolve; `None` for an address of this host.
+    hop: Option<IpAddr>,
+    /// The next hop, without its Ethernet address.
+    next: NextHop,
+    socket: Socket,
+    began: Instant,
+    asked: Option<Instant>,
+}
+
+impl KernelSearch {
+    /// Interval at which to look.
+    pub(crate) const LOOK: Duration = Duration::from_millis(10);
+
+    /// The next hop as soon as it is known, without an Ethernet address on an interface without address resolution.
+    ///
+    /// # Errors
+    /// When the next hop does not answer; then with the neighbour's state in the kernel.
+    pub(crate) fn look(&mut self) -> Result<Option<NextHop>, HopError> {
+        let Self { interface, next, socket, .. } = self;
+        let Some(hop) = self.hop else { return Ok(Some(*next)) };
+        let neighbour = neighbour(socket, hop, interface.index)?;
+        let state = neighbour.map_or(State::NONE, |neighbour| neighbour.state);
+        if state.is_no_arp() {
+            return Ok(Some(*next));
         }
+        if let Some(mac) = neighbour.and_then(|neighbour| neighbour.mac).filter(|_| state.is_known()) {
+            return Ok(Some(NextHop { mac: Some(mac), ..*next }));
+        }
+        if self.began.elapsed() > TIME_LIMIT {
+            return Err(HopError::Silent {
+                hop,
+                interface: interface.name.clone(),
+                state: format!("the kernel gives it the state {}", state.name()),
+                after_s: TIME_LIMIT.as_secs_f64(),
+            });
+        }
+        if self.asked.is_none_or(|asked| asked.elapsed() >= RETRY) {
+            self.asked = Some(Instant::now());
+            let request = rtnetlink::use_neighbour(hop, interface.index);
+            if socket.ask(NEW_NEIGHBOUR, ACKNOWLEDGE | CREATE, &request, |_| {}).is_err() {
+                // Without the permission for a request: by a datagram, which needs no answer.
+                let _ = send_datagram(hop, next.source, interface.index);
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -162,6 +185,8 @@ mod tests {
         let own: IpAddr = [127, 0, 0, 1].into();
         assert!(addresses.iter().any(|network| network.addr() == own), "{addresses:?}");
         assert_eq!(lo.route(own).unwrap(), None);
-        assert_eq!(lo.next_hop(own).unwrap().mac, None);
+        assert_eq!(lo.search(own).unwrap().look().unwrap().unwrap().mac, None);
+        let broadcast = lo.search([127, 255, 255, 255].into()).unwrap_err().to_string();
+        assert!(broadcast.contains("--peer-mac ff:ff:ff:ff:ff:ff"), "{broadcast}");
     }
 }

@@ -1,6 +1,7 @@
 //! The addresses of a port, and next hops from it: from the kernel for a port on a kernel interface,
 //! otherwise from the port itself.
 
+mod group;
 pub(crate) mod kernel;
 mod rtnetlink;
 
@@ -9,10 +10,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use linerate_traffic::mac::MacAddr;
 use linerate_traffic::profile::IpVersion;
-use linerate_wire::network::{NextHop, PortNetwork, Resolver};
+use linerate_wire::network::{PortNetwork, Resolver};
 
-use self::kernel::{Interface, router};
+use self::kernel::{Interface, KernelSearch, router};
 
 /// Time limit for a next hop's answer: slightly more than the kernel's own three attempts take.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_millis(3500);
@@ -47,6 +49,16 @@ pub enum HopError {
         to: IpAddr,
         /// The port's networks.
         networks: String,
+    },
+    /// The destination is no single host.
+    #[error("{to} is a {kind} address, which has no next hop; --peer-mac {mac} sends there")]
+    Group {
+        /// The destination address.
+        to: IpAddr,
+        /// `multicast` or `broadcast`.
+        kind: &'static str,
+        /// The Ethernet address of its receivers.
+        mac: MacAddr,
     },
     /// The kernel has no route.
     #[error(
@@ -132,19 +144,22 @@ impl Network {
         })
     }
 
-    /// Finds the next hop through the kernel; `None` when the port must find it itself.
+    /// Begins a search for the next hop through the kernel; `None` when the port must find it itself.
     ///
     /// # Errors
-    /// When the kernel does not find it.
-    pub(crate) fn by_kernel(&self, to: IpAddr) -> Option<Result<NextHop, HopError>> {
-        self.interface.as_ref().filter(|_| !self.answers).map(|interface| interface.next_hop(to))
+    /// When there is no route.
+    pub(crate) fn by_kernel(&self, to: IpAddr) -> Option<Result<KernelSearch, HopError>> {
+        self.interface.as_ref().filter(|_| !self.answers).map(|interface| interface.search(to))
     }
 
     /// The router towards an address (`None`: it is on the link), and the port's source address for requests.
     ///
     /// # Errors
-    /// When no address or router fits.
+    /// When no address or router fits, or the destination is no single host.
     pub(crate) fn route_to(&self, to: IpAddr) -> Result<(Option<IpAddr>, IpAddr), HopError> {
+        if let Some(error) = group::refuse(to) {
+            return Err(error);
+        }
         let version = IpVersion::of(to);
         let addresses = self.addresses();
         let own = addresses.iter().find(|network| IpVersion::of(network.addr()) == version);
@@ -154,6 +169,9 @@ impl Network {
         if let Some(interface) = self.interface.as_ref().filter(|_| self.given.addresses.is_empty()) {
             let route = interface.route(to)?;
             return Ok(route.map_or((None, own), |route| (router(&route), route.source.unwrap_or(own))));
+        }
+        if addresses.iter().any(|network| group::broadcast_of(network, to)) {
+            return Err(group::broadcast(to));
         }
         if let Some(network) = addresses.iter().find(|network| network.contains(&to)) {
             return Ok((None, network.addr()));
@@ -184,6 +202,8 @@ mod tests {
         assert_eq!(way("10.0.2.9"), Ok((Some(ip("10.0.1.1")), ip("10.0.1.2"))));
         assert_eq!(way("fd00:1::7"), Ok((None, ip("fd00:1::2"))));
         assert!(way("fd00:2::7").unwrap_err().contains("--gateway"));
+        assert!(way("10.0.1.255").unwrap_err().contains("--peer-mac ff:ff:ff:ff:ff:ff"));
+        assert!(way("ff02::1").unwrap_err().contains("--peer-mac 33:33:00:00:00:01"));
         let none = Network::new("net_memif", None, GivenAddresses::default());
         assert!(none.reported().is_none() && !none.answers);
         assert!(none.route_to(ip("10.0.0.1")).unwrap_err().to_string().contains("--address"));

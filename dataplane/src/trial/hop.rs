@@ -8,6 +8,7 @@ use linerate_wire::network::{NextHop, PortNetwork};
 
 use super::port_setup::PortSetup;
 use crate::dpdk::burst::RxBurst;
+use crate::network::kernel::KernelSearch;
 use crate::network::{HopError, RETRY, TIME_LIMIT};
 use linerate_measure::loops::own_frames::OwnFrames;
 use linerate_measure::loops::queue::{ReceiveQueue, ReceivedBurst};
@@ -18,6 +19,39 @@ use linerate_measure::neighbour::request;
 const MOST_BURSTS: usize = 64;
 /// Polling interval while waiting for an answer.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// Search for a next hop, which [`PortSetup::look_for_hop`] advances.
+#[derive(Debug)]
+pub(crate) enum HopSearch {
+    /// An address of the port itself.
+    Found(NextHop),
+    /// The kernel resolves it.
+    Kernel(KernelSearch),
+    /// The port sends requests.
+    Port(Requests),
+}
+
+/// Requests of a port for an Ethernet address.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    hop: IpAddr,
+    source: IpAddr,
+    /// The next hop, without its Ethernet address.
+    next: NextHop,
+    began: Instant,
+    asked: Option<Instant>,
+    times: u32,
+}
+
+impl HopSearch {
+    /// Interval at which to look.
+    pub(crate) fn interval(&self) -> Duration {
+        match self {
+            HopSearch::Kernel(_) => KernelSearch::LOOK,
+            HopSearch::Found(_) | HopSearch::Port(_) => LOOK,
+        }
+    }
+}
 
 impl PortSetup<'_> {
     /// The port's addresses and their resolver; `None` for a port without addresses.
@@ -71,48 +105,76 @@ impl PortSetup<'_> {
         }
     }
 
-    /// Finds the next hop towards an address: through the kernel for a port on a kernel interface, otherwise
-    /// by requests on the port. Takes at most `TIME_LIMIT`.
+    /// Finds the next hop towards an address, and blocks meanwhile, at most `TIME_LIMIT`.
     ///
     /// # Errors
     /// When there is no route, or the next hop does not answer.
     pub fn next_hop(&mut self, to: IpAddr) -> Result<NextHop, HopError> {
-        if let Some(found) = self.network.by_kernel(to) {
-            return found;
+        let mut search = self.search_hop(to)?;
+        loop {
+            if let Some(hop) = self.look_for_hop(&mut search)? {
+                return Ok(hop);
+            }
+            sleep(search.interval());
+        }
+    }
+
+    /// Begins a search for the next hop towards an address: through the kernel for a port on a kernel interface,
+    /// otherwise by requests on the port.
+    ///
+    /// # Errors
+    /// When there is no route.
+    pub(crate) fn search_hop(&mut self, to: IpAddr) -> Result<HopSearch, HopError> {
+        if let Some(search) = self.network.by_kernel(to) {
+            return Ok(HopSearch::Kernel(search?));
         }
         let (gateway, source) = self.network.route_to(to)?;
-        if self.network.addresses().iter().any(|network| network.addr() == to) {
-            return Ok(NextHop { to, source: Some(source), gateway: None, mac: None });
+        let is_own = self.network.addresses().iter().any(|network| network.addr() == to);
+        let next = NextHop { to, source: Some(source), gateway: gateway.filter(|_| !is_own), mac: None };
+        if is_own {
+            return Ok(HopSearch::Found(next));
         }
         let hop = gateway.unwrap_or(to);
-        let began = Instant::now();
-        let mut asked: Option<Instant> = None;
-        let mut times = 0;
         if let Some(answering) = &mut self.answering {
             answering.forget(hop);
         }
-        while began.elapsed() < TIME_LIMIT {
-            let mac = self.answering.as_ref().and_then(|answering| answering.neighbour(hop));
-            if mac.is_some() {
-                return Ok(NextHop { to, source: Some(source), gateway, mac });
-            }
-            if asked.is_none_or(|asked| asked.elapsed() >= RETRY) {
-                asked = Some(Instant::now());
-                times += 1;
-                let asks = self.answering.as_ref().and_then(|own| request(own.mac(), source, hop));
-                if let Some(asks) = asks {
-                    self.send_own(asks, None);
-                }
-            }
-            self.answer_requests(None);
-            sleep(LOOK);
+        Ok(HopSearch::Port(Requests { hop, source, next, began: Instant::now(), asked: None, times: 0 }))
+    }
+
+    /// The next hop as soon as it is known. Must be called at [`HopSearch::interval`]; the search ends within
+    /// `TIME_LIMIT`.
+    ///
+    /// # Errors
+    /// When the next hop does not answer.
+    pub(crate) fn look_for_hop(&mut self, search: &mut HopSearch) -> Result<Option<NextHop>, HopError> {
+        let requests = match search {
+            HopSearch::Found(next) => return Ok(Some(*next)),
+            HopSearch::Kernel(search) => return search.look(),
+            HopSearch::Port(requests) => requests,
+        };
+        let Requests { hop, source, next, .. } = *requests;
+        self.answer_requests(None);
+        let mac = self.answering.as_ref().and_then(|answering| answering.neighbour(hop));
+        if mac.is_some() {
+            return Ok(Some(NextHop { mac, ..next }));
         }
-        let protocol = if hop.is_ipv4() { "ARP requests" } else { "neighbour solicitations" };
-        Err(HopError::Silent {
-            hop,
-            interface: self.port_info().map_or_else(|_| "the port".to_owned(), |info| info.device),
-            state: format!("{times} {protocol} from {source} were not answered"),
-            after_s: TIME_LIMIT.as_secs_f64(),
-        })
+        if requests.began.elapsed() >= TIME_LIMIT {
+            let protocol = if hop.is_ipv4() { "ARP requests" } else { "neighbour solicitations" };
+            return Err(HopError::Silent {
+                hop,
+                interface: self.port_info().map_or_else(|_| "the port".to_owned(), |info| info.device),
+                state: format!("{} {protocol} from {source} were not answered", requests.times),
+                after_s: TIME_LIMIT.as_secs_f64(),
+            });
+        }
+        if requests.asked.is_none_or(|asked| asked.elapsed() >= RETRY) {
+            requests.asked = Some(Instant::now());
+            requests.times += 1;
+            let asks = self.answering.as_ref().and_then(|own| request(own.mac(), source, hop));
+            if let Some(asks) = asks {
+                self.send_own(asks, None);
+            }
+        }
+        Ok(None)
     }
 }

@@ -1,8 +1,10 @@
 //! Ends: by signal, by kill. What is left behind is nothing.
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::common::{Hugepages, Running, eal, free_hugepages, json, not_run, number, stderr, with_cpus};
+use crate::common::{
+    Hugepages, Running, eal, free_hugepages, json, not_run, number, stderr, unique, with_cpus,
+};
 
 const SEND: &str =
     "tx --peer-mac 02:00:00:00:00:02 --rate 100kpps --duration 60s --interval 100ms --log-level debug --json";
@@ -26,6 +28,33 @@ fn a_signal_ends_a_trial_with_its_totals() {
         assert!(number(&report, "sent_packets") > 1000 && report["ended"] == "stopped", "{report}");
         assert_eq!(number(&report, "sent_packets"), number(&report["port"], "tx_packets"));
         assert!(log.contains("all buffers came back"), "{log}");
+    }
+}
+
+#[test]
+fn a_signal_ends_a_wait_before_the_trial_at_once_and_says_so() {
+    let alone = format!("net_memif0,role=server,id=0,socket={}", unique("alone"));
+    let usual = "--link-wait 60s --duration 60s --log-level debug --json";
+    for (vdev, options, waiting, said) in [
+        (&*alone, "--peer-mac 02:00:00:00:00:02", "waiting for the link", "waiting for the link"),
+        (
+            "net_null0",
+            "--address 10.0.0.1/24 --dst-ip 10.0.0.9",
+            "searching for the next hop",
+            "the next hop to 10.0.0.9",
+        ),
+    ] {
+        let mut sender = Running::start(&mut with_cpus(&eal(0, &[vdev]), &format!("tx {options} {usual}")));
+        sender.wait_for_stderr(waiting);
+        sender.signal("TERM");
+        let began = Instant::now();
+        let output = sender.output();
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+        let told = json(&output);
+        let message = told["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with("interrupted while") && message.contains(said), "{message}");
+        assert!(stderr(&output).contains(&format!("error: {message}")), "{}", stderr(&output));
     }
 }
 
