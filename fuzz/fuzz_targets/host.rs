@@ -44,7 +44,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(table.irqs.iter().all(|irq| irq.counts.len() == table.cpus.len()));
     }
     let _ = (per_cpu_count(bytes, &mut Vec::new()), totals(bytes));
-    for body in messages(bytes).map(|(_, _, body)| body).chain([bytes]) {
+    for body in messages(bytes).map(|message| message.body).chain([bytes]) {
         let _ = (link::parse(body), queue_stats::parse(body), queues::queue(body), queues::napi(body));
         let _ = (route::parse(body), attributes(body, 0).count());
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 
 use linerate_netlink::Socket;
-use linerate_netlink::message::{DUMP, attribute, long, number};
+use linerate_netlink::message::{attribute, long, number};
 use linerate_netlink::route::{self, MATCH_ENTRY};
 use rustix::net::netdevice;
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,7 @@ impl Routing {
         let mut request = [0; HEADER_BYTES];
         request[4..8].copy_from_slice(&index.to_ne_bytes());
         let mut queues = Vec::new();
-        self.0.ask(GET_QDISC, DUMP, &request, |body| queues.extend(parse_queue(body, index)))?;
+        self.0.list(GET_QDISC, &request, &mut queues, |body| parse_queue(body, index))?;
         Ok(queues)
     }
 }

@@ -6,20 +6,35 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Flag of a request for all entries (`NLM_F_DUMP`).
-pub const DUMP: u16 = 0x300;
+pub(crate) const DUMP: u16 = 0x300;
 /// Flag of a request that is to be acknowledged (`NLM_F_ACK`).
 pub const ACKNOWLEDGE: u16 = 0x4;
 /// Flag of a request that creates the entry if there is none (`NLM_F_CREATE`).
 pub const CREATE: u16 = 0x400;
 const REQUEST: u16 = 0x1;
+/// Flag of an answer: the list changed while the kernel gave it out (`NLM_F_DUMP_INTR`).
+const CHANGED: u16 = 0x10;
 
 /// Kind of the message that has the outcome of a request (`NLMSG_ERROR`).
-pub const ERROR: u16 = 2;
+pub(crate) const ERROR: u16 = 2;
 /// Kind of the message that ends a list (`NLMSG_DONE`).
-pub const DONE: u16 = 3;
+pub(crate) const DONE: u16 = 3;
 
 const HEADER_BYTES: usize = 16;
 const ATTRIBUTE_HEADER_BYTES: usize = 4;
+
+/// A message of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// That of the request.
+    pub sequence: u32,
+    /// What it is.
+    pub kind: u16,
+    /// Part of a list that changed while the kernel gave it out: entries may be missing or be there twice.
+    pub has_changed: bool,
+    /// What follows the header.
+    pub body: &'a [u8],
+}
 
 /// An attribute: its kind and its value.
 pub type Attribute<'a> = (u16, &'a [u8]);
@@ -45,14 +60,19 @@ pub fn put(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     body.resize(body.len().next_multiple_of(4), 0);
 }
 
-/// Messages: sequence number, kind and body. What follows a damaged one is not read.
-pub fn messages(bytes: &[u8]) -> impl Iterator<Item = (u32, u16, &[u8])> {
+/// The messages of a datagram. What follows a damaged one is not read.
+pub fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let length = number(rest, 0).map(|length| length as usize);
         let (part, next) = split(rest, HEADER_BYTES, length)?;
         rest = next;
-        Some((number(part, 8)?, short(part, 4)?, part.get(HEADER_BYTES..)?))
+        Some(Message {
+            sequence: number(part, 8)?,
+            kind: short(part, 4)?,
+            has_changed: short(part, 6)? & CHANGED != 0,
+            body: part.get(HEADER_BYTES..)?,
+        })
     })
 }
 
@@ -135,10 +155,10 @@ mod tests {
         let mut body = Vec::new();
         put(&mut body, 3, &[1, 2, 3]);
         put(&mut body, 0x8004, &7u32.to_ne_bytes());
-        let bytes = [request(9, DUMP, 5, &body), request(DONE, 0, 5, &[])].concat();
-        let seen: Vec<_> = messages(&bytes).map(|(sequence, kind, _)| (sequence, kind)).collect();
-        assert_eq!(seen, [(5, 9), (5, DONE)]);
-        let (_, _, body) = messages(&bytes).next().unwrap();
+        let bytes = [request(9, DUMP, 5, &body), request(DONE, CHANGED, 5, &[])].concat();
+        let seen: Vec<_> = messages(&bytes).map(|one| (one.sequence, one.kind, one.has_changed)).collect();
+        assert_eq!(seen, [(5, 9, false), (5, DONE, true)]);
+        let body = messages(&bytes).next().unwrap().body;
         let whole = [(3, &[1, 2, 3][..]), (4, &7u32.to_ne_bytes()[..])];
         assert_eq!(attributes(body, 0).collect::<Vec<_>>(), whole);
         assert_eq!(attributes(body, 8).collect::<Vec<_>>(), whole[1..]);

@@ -15,6 +15,8 @@ use crate::message::{DONE, DUMP, ERROR, messages, number, request};
 
 /// Time limit for the kernel's answer.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
+/// Times that a list is asked for which changes while the kernel gives it out.
+const ATTEMPTS: usize = 8;
 /// Longest datagram from the kernel.
 const ROOM_BYTES: usize = 64 << 10;
 
@@ -41,32 +43,74 @@ impl Socket {
     ///
     /// # Errors
     /// What the kernel says, or that it does not answer in time.
-    pub fn ask(&mut self, kind: u16, flags: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    pub fn ask(&mut self, kind: u16, flags: u16, body: &[u8], each: impl FnMut(&[u8])) -> io::Result<()> {
+        self.answer(kind, flags, body, each).map(drop)
+    }
+
+    /// Asks for all entries, and puts those that `read` finds into `entries`, in place of what is there. A
+    /// list that changed while the kernel gave it out is asked for again.
+    ///
+    /// # Errors
+    /// What the kernel says, that it does not answer in time, or that the list changed every time.
+    pub fn list<T>(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        entries: &mut Vec<T>,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> io::Result<()> {
+        for _ in 0..ATTEMPTS {
+            entries.clear();
+            match self.answer(kind, DUMP, body, |body| entries.extend(read(body))) {
+                Ok(false) => return Ok(()),
+                Ok(true) => {}
+                Err(error) => {
+                    entries.clear();
+                    return Err(error);
+                }
+            }
+        }
+        entries.clear();
+        Err(io::Error::other(format!(
+            "the list changed each of {ATTEMPTS} times that the kernel gave it out"
+        )))
+    }
+
+    /// Whether the list changed while the kernel gave it out.
+    fn answer(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<bool> {
         self.sequence = self.sequence.wrapping_add(1);
         let request = request(kind, flags, self.sequence, body);
         sendto(&self.socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        let mut changed = false;
         loop {
             let (length, _) = recv(&self.socket, &mut self.room[..], RecvFlags::empty())?;
             let mut any = false;
-            for (sequence, kind, body) in messages(self.room.get(..length).unwrap_or_default()) {
+            for message in messages(self.room.get(..length).unwrap_or_default()) {
                 // The answer to a request that was given up.
-                if sequence != self.sequence {
+                if message.sequence != self.sequence {
                     continue;
                 }
-                match kind {
+                changed |= message.has_changed;
+                match message.kind {
                     // The end of a dump has a result, too.
-                    DONE | ERROR => match number(body, 0).unwrap_or(0).cast_signed() {
+                    DONE | ERROR => match number(message.body, 0).unwrap_or(0).cast_signed() {
                         errno if errno < 0 => return Err(io::Error::from_raw_os_error(errno.wrapping_neg())),
-                        _ => return Ok(()),
+                        _ => return Ok(changed),
                     },
                     _ => {
                         any = true;
-                        each(body);
+                        each(message.body);
                     }
                 }
             }
             if any && flags & DUMP == 0 {
-                return Ok(());
+                return Ok(changed);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use linerate_netlink::message::{ACKNOWLEDGE, CREATE, DUMP};
+use linerate_netlink::message::{ACKNOWLEDGE, CREATE};
 use linerate_netlink::route::{self, Packets, Route, RouteKind};
 use linerate_netlink::{Socket, interface_index};
 use linerate_wire::network::NextHop;
@@ -39,9 +39,9 @@ impl Interface {
     /// When the kernel does not report them.
     pub(crate) fn addresses(&self) -> io::Result<Vec<IpNet>> {
         let mut of_this = Vec::new();
-        Socket::open(None)?.ask(GET_ADDRESSES, DUMP, &rtnetlink::all_addresses(), |body| {
+        Socket::open(None)?.list(GET_ADDRESSES, &rtnetlink::all_addresses(), &mut of_this, |body| {
             let address = rtnetlink::address(body).filter(|address| address.interface == self.index);
-            of_this.extend(address.map(|address| address.network));
+            address.map(|address| address.network)
         })?;
         Ok(of_this)
     }
@@ -162,12 +162,11 @@ fn route(socket: &mut Socket, to: IpAddr, through: Option<u32>) -> io::Result<Ro
 }
 
 fn neighbour(socket: &mut Socket, ip: IpAddr, interface: u32) -> io::Result<Option<Neighbour>> {
-    let mut found = None;
-    socket.ask(GET_NEIGHBOURS, DUMP, &rtnetlink::all_neighbours(ip), |body| {
-        let of_this = |one: &Neighbour| one.ip == ip && one.interface == interface;
-        found = found.or_else(|| rtnetlink::neighbour(body).filter(of_this));
+    let mut found = Vec::new();
+    socket.list(GET_NEIGHBOURS, &rtnetlink::all_neighbours(ip), &mut found, |body| {
+        rtnetlink::neighbour(body).filter(|one| one.ip == ip && one.interface == interface)
     })?;
-    Ok(found)
+    Ok(found.first().copied())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io;
 
 use linerate_netlink::Socket;
 use linerate_netlink::generic::{self, HEADER_BYTES};
-use linerate_netlink::message::{DUMP, attribute, put, unsigned};
+use linerate_netlink::message::{attribute, put, unsigned};
 
 use crate::queues::{Direction, Field, QueueCounters};
 
@@ -54,9 +54,8 @@ impl QueueStats {
     /// # Errors
     /// The kernel's reason.
     pub fn read(&mut self, queues: &mut Vec<QueueCounters>) -> io::Result<()> {
-        queues.clear();
         let Self { socket, family, request } = self;
-        socket.ask(*family, DUMP, request, |body| queues.extend(parse(body)))?;
+        socket.list(*family, request, queues, parse)?;
         queues.sort_unstable_by_key(|queue| (queue.direction, queue.queue));
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::io;
 
 use linerate_netlink::generic::{self, HEADER_BYTES};
-use linerate_netlink::message::{DUMP, attribute, put, unsigned};
+use linerate_netlink::message::{attribute, put, unsigned};
 
 use crate::queues::Direction;
 
@@ -44,14 +44,14 @@ pub struct Napi {
 /// The kernel's reason; kernels before 6.8 have no such requests.
 pub fn read(interface: u32) -> io::Result<(Vec<Queue>, Vec<Napi>)> {
     let (mut socket, family) = generic::open(b"netdev\0")?;
-    let mut ask = |command: u8, attribute: u16, each: &mut dyn FnMut(&[u8])| {
+    let request = |command: u8, attribute: u16| {
         let mut request = vec![command, 1, 0, 0];
         put(&mut request, attribute, &interface.to_ne_bytes());
-        socket.ask(family, DUMP, &request, each)
+        request
     };
     let (mut queues, mut instances) = (Vec::new(), Vec::new());
-    ask(QUEUE_GET, QUEUE_INTERFACE, &mut |body| queues.extend(queue(body)))?;
-    ask(NAPI_GET, NAPI_INTERFACE, &mut |body| instances.extend(napi(body)))?;
+    socket.list(family, &request(QUEUE_GET, QUEUE_INTERFACE), &mut queues, queue)?;
+    socket.list(family, &request(NAPI_GET, NAPI_INTERFACE), &mut instances, napi)?;
     Ok((queues, instances))
 }
 
