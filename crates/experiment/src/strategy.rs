@@ -191,6 +191,31 @@ impl Strategy for Plan {
 }
 
 #[cfg(test)]
+impl PathOutcome {
+    /// One second without an intended load, limited by nothing.
+    pub(crate) fn of_counts(sent_packets: u64, received_packets: u64) -> Self {
+        Self {
+            path: "tx0-rx0".to_owned(),
+            intended_pps: None,
+            offered_pps: sent_packets as f64,
+            sent_packets,
+            received_packets,
+            missed_intended: false,
+            limit: None,
+            intended_ns: None,
+            duration_s: 1.0,
+            receiver_dropped: 0,
+            receiver_missed: 0,
+            sender_lost: 0,
+            beyond_window: 0,
+            overhead_s: 0.1,
+            delays: None,
+            losses: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::Overrides;
@@ -201,25 +226,7 @@ mod tests {
     }
 
     fn measured() -> RecordedOutcome {
-        let path = PathOutcome {
-            path: "tx0-rx0".into(),
-            intended_pps: None,
-            offered_pps: 1e6,
-            sent_packets: 10,
-            received_packets: 9,
-            missed_intended: false,
-            limit: None,
-            intended_ns: None,
-            duration_s: 1.0,
-            receiver_dropped: 0,
-            sender_lost: 0,
-            beyond_window: 0,
-            receiver_missed: 0,
-            overhead_s: 0.0,
-            delays: None,
-            losses: None,
-        };
-        RecordedOutcome::Measured(vec![path])
+        RecordedOutcome::Measured(vec![PathOutcome::of_counts(10, 9)])
     }
 
     #[test]

@@ -32,19 +32,11 @@ fn path(trial: &Trial, name: &str, capacity_pps: f64, generator_pps: f64) -> Pat
         path: name.to_owned(),
         intended_pps: intended,
         offered_pps: sent as f64 / seconds,
-        sent_packets: sent,
-        received_packets: sent.min((capacity_pps * seconds) as u64),
         missed_intended: missed,
         limit: missed.then_some(PathLimit::Generator),
         intended_ns: trial.search.map(|search| search.intended_duration_ns),
         duration_s: seconds,
-        receiver_dropped: 0,
-        sender_lost: 0,
-        beyond_window: 0,
-        receiver_missed: 0,
-        overhead_s: 0.1,
-        delays: None,
-        losses: None,
+        ..PathOutcome::of_counts(sent, sent.min((capacity_pps * seconds) as u64))
     }
 }
 
@@ -188,22 +180,11 @@ fn a_load_that_one_path_did_not_offer_is_no_evidence_whichever_path_lost_most() 
 fn what_the_tester_lost_on_one_path_hides_no_loss_of_another() {
     let request = Request { load_pps: 1_000_000, duration_ns: PPB, counted: true };
     let path = |sent: u64, lost: u64, receiver_dropped: u64| PathOutcome {
-        path: String::new(),
         intended_pps: Some(1e6),
-        offered_pps: sent as f64,
-        sent_packets: sent,
-        received_packets: sent - lost,
-        missed_intended: false,
         limit: (receiver_dropped > 0).then_some(PathLimit::Receiver),
         intended_ns: Some(PPB),
-        duration_s: 1.0,
         receiver_dropped,
-        sender_lost: 0,
-        beyond_window: 0,
-        receiver_missed: 0,
-        overhead_s: 0.0,
-        delays: None,
-        losses: None,
+        ..PathOutcome::of_counts(sent, sent - lost)
     };
     let every = |paths: &[PathOutcome]| combine(SearchMode::Every, LimitsOf::default(), &request, paths);
     // The receiver explains the greater loss, and the path alone the smaller one.
@@ -275,22 +256,11 @@ fn time_failures_and_lost_paths_end_a_search_with_its_bounds() {
 fn packets_too_late_to_be_judged_and_failed_sends_are_no_evidence_of_the_path() {
     let request = Request { load_pps: 1_000_000, duration_ns: PPB, counted: true };
     let trial = |lost: u64, beyond_window: u64, sender_lost: u64| PathOutcome {
-        path: "tx0-rx0".to_owned(),
         intended_pps: Some(1e6),
-        offered_pps: 1e6,
-        sent_packets: 1_000_000,
-        received_packets: 1_000_000 - lost,
-        missed_intended: false,
-        limit: None,
         intended_ns: Some(PPB),
-        duration_s: 1.0,
-        receiver_dropped: 0,
         sender_lost,
         beyond_window,
-        receiver_missed: 0,
-        overhead_s: 0.1,
-        delays: None,
-        losses: None,
+        ..PathOutcome::of_counts(1_000_000, 1_000_000 - lost)
     };
     let tester = LimitsOf::default();
     let of_path = LimitsOf { port: PartOf::Path, ..tester };

@@ -64,19 +64,12 @@ fn measured(system: &mut Simulated<'_>, trial: &Trial, name: &str) -> PathOutcom
         path: name.to_owned(),
         intended_pps: intended,
         offered_pps: outcome.sent as f64 / duration_s,
-        sent_packets: outcome.sent,
-        received_packets: outcome.sent - outcome.lost,
         missed_intended: outcome.unsent > 0,
-        limit: None,
         intended_ns: trial.search.map(|search| search.intended_duration_ns),
         duration_s,
-        receiver_dropped: 0,
-        sender_lost: 0,
-        beyond_window: 0,
-        receiver_missed: 0,
-        overhead_s: 0.1,
         delays: outcome.delays,
         losses: outcome.losses,
+        ..PathOutcome::of_counts(outcome.sent, outcome.sent - outcome.lost)
     }
 }
 
