@@ -113,9 +113,7 @@ pub(crate) struct Samples<'a> {
 /// Error: there is no trial.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    #[error(
-        "{host}: no address of this name: {reason}\n  remedy: give an address, or see whether the name is right (getent hosts {host})"
-    )]
+    #[error("{host}: no address of this name: {reason}\n  remedy: {}", remedy_of_name(host))]
     Unresolved { host: String, reason: String },
     #[error("nothing listens at {0}\n  remedy: start a server there: linerate-hostplane serve --listen {0}")]
     Refused(SocketAddr),
@@ -153,6 +151,15 @@ pub(crate) enum ClientError {
     Random(getrandom::Error),
     #[error("interrupted before the trial began")]
     Interrupted,
+}
+
+fn remedy_of_name(host: &str) -> String {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("give the port by its option: {name} --port {port}")
+        }
+        _ => format!("give an address, or see whether the name is right (getent hosts {host})"),
+    }
 }
 
 /// Waits for the signal to end.

@@ -15,6 +15,8 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::{self, Display, Formatter};
+
 use linerate_measure::histogram::TickHistogram;
 use linerate_wire::report::Distribution;
 use linerate_wire::streams::CpuUse;
@@ -58,6 +60,25 @@ pub(crate) struct ExchangeSpec {
     /// True when the client closes connections first, and its ports rest for a minute.
     #[serde(default)]
     pub(crate) client_closes: bool,
+}
+
+impl Display for ExchangeSpec {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ExchangeKind::Tcp => "tcp",
+            ExchangeKind::Udp => "udp",
+            ExchangeKind::Connect => "a TCP connection each",
+        };
+        let Self { streams, request_bytes, response_bytes, .. } = self;
+        write!(f, "{kind}, streams: {streams}, bytes: {request_bytes} and {response_bytes}")?;
+        if let Some(rate) = self.per_second {
+            write!(f, ", {rate}/s")?;
+        }
+        if let Some(ms) = self.duration_ms {
+            write!(f, ", {} s", ms as f64 / 1e3)?;
+        }
+        Ok(())
+    }
 }
 
 impl ExchangeSpec {

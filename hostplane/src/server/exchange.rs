@@ -70,7 +70,7 @@ pub(super) async fn serve(context: &Rc<Context>, mut link: Link, meeting: Meetin
     if link.send(&ToClient::Accepted(Accepted { tag: 0 })).await.is_err() {
         return;
     }
-    tracing::info!("requests of {}: {spec:?}", meeting.client);
+    tracing::info!("requests of {}: {spec}", meeting.client);
     let host = HostWatch::begin();
     let mut conversation: Conversation<ToServer> = link.listen();
     let (sum, awaited) = match spec.kind {
