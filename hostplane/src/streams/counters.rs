@@ -55,8 +55,21 @@ counters! {
         delay_sum_ns,
         /// Receiver: interarrival jitter (RFC 3550), in nanoseconds.
         jitter_ns,
+        /// Receiver: time of the first arrival, as of the last one.
+        first_ns,
         /// Time of the last arrival, in nanoseconds of the raw monotonic clock; 0: none.
         last_ns,
+    }
+}
+
+impl StreamCounters {
+    /// Something of the stream has arrived.
+    #[inline]
+    pub(super) fn arrived(&mut self, now_ns: u64) {
+        if self.first_ns == 0 {
+            self.first_ns = now_ns;
+        }
+        self.last_ns = now_ns;
     }
 }
 

@@ -63,7 +63,7 @@ impl TcpReceiver {
             Ok((_, bytes)) => {
                 counts.bytes += bytes as u64;
                 counts.calls += 1;
-                counts.last_ns = monotonic_ns();
+                counts.arrived(monotonic_ns());
                 // Fewer bytes than asked for: the buffer is empty, and an event tells of the next ones.
                 if bytes < size && !hung_up { Heard::Nothing } else { Heard::More }
             }
@@ -140,7 +140,8 @@ pub(crate) struct UdpReceiver {
 }
 
 impl UdpReceiver {
-    /// Reads one batch. `flow_id` is the stream's number in the worker's log.
+    /// Reads one batch. `flow_id` names the stream in the worker's log, which keeps the gaps of ended streams: no
+    /// other stream of the worker has it, nor had it.
     pub(super) fn read(
         &mut self,
         stream: &Stream,
@@ -191,7 +192,7 @@ impl UdpReceiver {
         let arrived = counts.datagrams - before;
         counts.bytes += arrived * expected as u64;
         if arrived > 0 {
-            counts.last_ns = now_ns;
+            counts.arrived(now_ns);
         }
         counts.jitter_ns = self.jitter_ns as u64;
         counts.missing = self.flow.next().saturating_sub(self.flow.received());
@@ -264,5 +265,29 @@ mod tests {
         let head = Head { sequence: 3, transit_ns: 1 << 30 };
         receiver.observe(head, (1 << 30, true), &mut counts, &mut parts, &mut log, 0);
         assert_eq!((counts.datagrams, counts.duplicates), (1000, 1));
+    }
+
+    /// The log of a worker keeps the gaps of ended streams; a new stream reads none of them.
+    #[test]
+    fn a_stream_on_a_used_log_counts_as_one_on_a_new_log() {
+        let mut log = GapLog::default();
+        for flow_id in 1..=4 {
+            let (mut receiver, mut counts) = (UdpReceiver::default(), StreamCounters::default());
+            let mut parts = ReceiverParts::default();
+            // Blocks of 32 that arrive with their even numbers first: each odd one opens a gap and fills it.
+            let blocks = (0..1024u32).step_by(32);
+            let order = blocks.flat_map(|block| {
+                (block..block + 32).step_by(2).chain((block + 1..block + 32).step_by(2).rev())
+            });
+            for sequence in order {
+                let head = Head { sequence, transit_ns: 1000 };
+                let now_ns = u64::from(sequence) * 1000;
+                receiver.observe(head, (now_ns, true), &mut counts, &mut parts, &mut log, flow_id);
+            }
+            // The last number opens no gap.
+            assert_eq!((counts.datagrams, counts.duplicates), (1024, 0), "stream {flow_id}");
+            assert_eq!(receiver.flow.received(), receiver.flow.next(), "stream {flow_id}");
+            assert!(receiver.flow.largest_extent() <= 32, "stream {flow_id}");
+        }
     }
 }

@@ -331,7 +331,7 @@ impl Worker {
             }
             Way::UdpReceive(receiver) => {
                 let log = self.log.get_or_insert_default();
-                receiver.read(&slot.stream, &mut slot.counts, group, log, index as u32)
+                receiver.read(&slot.stream, &mut slot.counts, group, log, slot.generation)
             }
             Way::TcpSend => listen(&slot.stream, &mut slot.counts, false),
             Way::TcpDrain => listen(&slot.stream, &mut slot.counts, true),

@@ -169,14 +169,14 @@ impl Worker {
     fn leave(&mut self, at: usize) {
         let Some(mut group) = self.groups[at].take() else { return };
         let (mut senders, mut receivers) = (Vec::new(), Vec::new());
-        for (index, place) in self.slots.iter_mut().enumerate() {
+        for place in &mut self.slots {
             let Some(mut slot) = place.take_if(|slot| slot.group == at) else { continue };
             let _ = epoll::delete(&self.epoll, slot.stream.socket.as_fd());
             // What still waits in the receive buffer has arrived.
             if let Way::UdpReceive(receiver) = &mut slot.way {
                 let log = self.log.get_or_insert_default();
-                let (stream, counts) = (&slot.stream, &mut slot.counts);
-                while let Heard::More = receiver.read(stream, counts, &mut group, log, index as u32) {}
+                let (stream, counts, flow_id) = (&slot.stream, &mut slot.counts, slot.generation);
+                while let Heard::More = receiver.read(stream, counts, &mut group, log, flow_id) {}
                 slot.stream.counters.publish(&slot.counts);
             }
             match slot.way {
