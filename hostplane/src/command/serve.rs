@@ -58,7 +58,7 @@ fn summary(report: &EndReport) -> String {
     });
     let received = report.receiving.as_ref().map(|receiving| {
         let bytes = receiving.streams.iter().map(|stream| stream.bytes).sum();
-        format!("received {bytes} bytes{}", load(bytes, receiving.duration_s.unwrap_or(0.0)))
+        format!("received {bytes} bytes{}", load(bytes, receiving.load_time_s(None).unwrap_or(0.0)))
     });
     let words: Vec<String> = sent.into_iter().chain(received).collect();
     if words.is_empty() { "nothing was sent".to_owned() } else { words.join(", ") }

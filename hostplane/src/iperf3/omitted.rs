@@ -37,7 +37,7 @@ impl Sums {
         let udp = figures.udp.as_ref();
         Self {
             sent: Moved { bytes: sent, bps: figures.offered_bps, seconds: figures.sending_s },
-            received: Moved { bytes: received, bps: figures.received_bps, seconds: figures.receiving_s },
+            received: Moved { bytes: received, bps: figures.received_bps, seconds: figures.received_over_s },
             packets: udp.and_then(|udp| udp.sent),
             lost: udp.and_then(|udp| udp.lost),
         }
@@ -56,7 +56,7 @@ impl Sums {
         let (sent, received) = if sends {
             (Moved::within(rest(figures.sent_bytes, bytes), later(figures.sending_s)), theirs)
         } else {
-            (theirs, Moved::within(rest(figures.received_bytes, bytes), later(figures.receiving_s)))
+            (theirs, Moved::within(rest(figures.received_bytes, bytes), later(figures.received_over_s)))
         };
         let (datagrams, missing): (u64, u64) =
             own().fold((0, 0), |sum, counts| (sum.0 + counts.datagrams, sum.1 + counts.missing));

@@ -74,6 +74,7 @@ pub(super) fn datagrams(parts: &Parts<'_>, clock: Option<&ClockRelation>) -> Udp
             .zip(seconds.filter(|seconds| *seconds > 0.0))
             .map(|(number, seconds)| number as f64 / seconds)
     };
+    let sending_s = sending.map(|sending| sending.duration_s);
     let latency = receiving.and_then(|receiving| receiving.latency.as_ref());
     let (delay_ns, delay_note) = latency.map(|latency| delays(latency, clock)).unwrap_or_default();
     let reordered = sum(|stream| stream.reordered);
@@ -86,8 +87,8 @@ pub(super) fn datagrams(parts: &Parts<'_>, clock: Option<&ClockRelation>) -> Udp
     UdpResult {
         datagram_bytes: spec.block_bytes,
         intended_pps: spec.load.datagrams_per_second(spec.block_bytes),
-        offered_pps: rate(sent, sending.map(|sending| sending.duration_s)),
-        received_pps: rate(received, receiving.and_then(|receiving| receiving.duration_s)),
+        offered_pps: rate(sent, sending_s),
+        received_pps: rate(received, receiving.and_then(|receiving| receiving.load_time_s(sending_s))),
         sent,
         refused: sending.map(|sending| sending.streams.iter().map(|stream| stream.refused).sum()),
         received,

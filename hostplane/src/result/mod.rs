@@ -90,8 +90,10 @@ pub(crate) struct DirectionResult {
     /// Payload that the sender's kernel accepted per second of sending; null when the sender's account is
     /// missing.
     pub(crate) offered_bps: Option<f64>,
-    /// Payload that the receiver read per second until the last arrival; null when unknown.
+    /// Payload that the receiver read per second of `received_over_s`; null when unknown.
     pub(crate) received_bps: Option<f64>,
+    /// Seconds of sending, or from the first arrival to the last one where that is longer.
+    pub(crate) received_over_s: Option<f64>,
     /// Seconds of sending.
     pub(crate) sending_s: Option<f64>,
     /// Seconds from the start to the last arrival.
@@ -301,6 +303,7 @@ pub(crate) fn of_direction(
         receiving.map(|receiving| receiving.streams.iter().map(|stream| stream.bytes).sum::<u64>());
     let sending_s = sending.map(|sending| sending.duration_s);
     let receiving_s = receiving.and_then(|receiving| receiving.duration_s);
+    let received_over_s = receiving.and_then(|receiving| receiving.load_time_s(sending_s));
     let rate = |bytes: Option<u64>, seconds: Option<f64>| {
         bytes
             .zip(seconds.filter(|seconds| *seconds > 0.0))
@@ -310,7 +313,8 @@ pub(crate) fn of_direction(
         direction,
         intended_bps: spec.load.bits_per_second(spec.block_bytes),
         offered_bps: rate(sent_bytes, sending_s),
-        received_bps: rate(received_bytes, receiving_s),
+        received_bps: rate(received_bytes, received_over_s),
+        received_over_s,
         sending_s,
         receiving_s,
         ended: sending.map(|sending| sending.ended),

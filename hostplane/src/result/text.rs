@@ -113,11 +113,17 @@ pub(crate) fn direction_lines(protocol: Protocol, direction: &DirectionResult) -
 fn load_lines(direction: &DirectionResult) -> Vec<String> {
     let number = |bps: Option<f64>| bps.map_or_else(|| "unknown".to_owned(), rate);
     let intended = direction.intended_bps.map_or_else(|| "max".to_owned(), rate);
-    let seconds = direction.sending_s.map_or_else(String::new, |seconds| format!(" in {seconds:.3} s"));
+    let over =
+        |seconds: Option<f64>| seconds.map_or_else(String::new, |seconds| format!(" in {seconds:.3} s"));
+    let (sending_s, received_over_s) = (direction.sending_s, direction.received_over_s);
+    // What is still under way at the end arrives a little later.
+    let longer = received_over_s.zip(sending_s).is_some_and(|(over, sending)| over > 1.01 * sending);
     vec![format!(
-        "  load      intended {intended}, offered {}, received {}{seconds}",
+        "  load      intended {intended}, offered {}{}, received {}{}",
         number(direction.offered_bps),
-        number(direction.received_bps)
+        if longer { over(sending_s) } else { String::new() },
+        number(direction.received_bps),
+        over(if longer { received_over_s } else { sending_s })
     )]
 }
 
@@ -218,7 +224,7 @@ fn stream_lines(direction: &DirectionResult) -> Vec<String> {
             }
         }
         if let (None, Some(received)) = (&stream.sent, &stream.received) {
-            let seconds = direction.receiving_s.unwrap_or(0.0).max(1e-9);
+            let seconds = direction.received_over_s.unwrap_or(0.0).max(1e-9);
             line.push_str(&format!("received {}", rate(received.bytes as f64 * 8.0 / seconds)));
         }
         if let (Some(sent), Some(received)) = (&stream.sent, &stream.received)

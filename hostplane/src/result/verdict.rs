@@ -24,6 +24,7 @@ pub(crate) fn judge(parts: &Parts<'_>, result: &DirectionResult) -> StreamsVerdi
         received_bytes: result.received_bytes,
         incomplete: result.streams.iter().find_map(|stream| stream.reason.as_deref()),
         sending_s: result.sending_s,
+        received_over_s: result.received_over_s,
         full_s: result.full_s,
         forgone: result.forgone,
         datagrams: result.udp.as_ref().map(|udp| DatagramEvidence {

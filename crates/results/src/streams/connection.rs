@@ -76,8 +76,12 @@ pub struct ConnectionSummary {
     pub intended_bps: Option<f64>,
     /// Bits per second of sending that the sender's kernel accepted; null when the sender's account is missing.
     pub offered_bps: Option<f64>,
-    /// Bits per second that the receiver read, from the start to the last arrival; null when unknown or nothing arrived.
+    /// Bits per second that the receiver read, over `received_over_s`; null when unknown.
     pub received_bps: Option<f64>,
+    /// Seconds of sending, or from the first arrival to the last one where that is longer. Absent from results of earlier versions:
+    /// their load is over `receiving_s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_over_s: Option<f64>,
     /// Seconds of sending.
     pub sending_s: Option<f64>,
     /// Seconds from the start to the last arrival.
@@ -164,6 +168,7 @@ impl Ends<'_> {
         let receiving = self.receiver.and_then(|path| path.receiving.as_ref());
         let sending_s = sending.map(|sending| sending.duration_s);
         let receiving_s = receiving.and_then(|receiving| receiving.duration_s);
+        let received_over_s = receiving.and_then(|receiving| receiving.load_time_s(sending_s));
         // A sum that does not fit is not known.
         let sent = |of: fn(&SentStream) -> Option<u64>| {
             sending?.streams.iter().try_fold(0_u64, |sum, stream| sum.checked_add(of(stream)?))
@@ -221,7 +226,8 @@ impl Ends<'_> {
                 .collect(),
             intended_bps: spec.load.bits_per_second(spec.block_bytes),
             offered_bps: rate(written, sending_s),
-            received_bps: rate(received_bytes, receiving_s),
+            received_bps: rate(received_bytes, received_over_s),
+            received_over_s,
             sending_s,
             receiving_s,
             written_bytes: written,
@@ -314,6 +320,7 @@ impl Ends<'_> {
             received_bytes: summary.received_bytes,
             incomplete: summary.reasons.first().map(String::as_str),
             sending_s: summary.sending_s,
+            received_over_s: summary.received_over_s,
             full_s: sending.map(|sending| {
                 let total: f64 = sending.streams.iter().map(|stream| stream.full_s).sum();
                 total / sending.streams.len().max(1) as f64

@@ -74,14 +74,24 @@ pub(super) fn check(
 }
 
 /// True when the figures are those computed from the reports. Earlier versions stated a delay variation where delays were
-/// negative, too.
+/// negative, too, and the received load until the last
+/// arrival; they did not judge by that.
 fn follows(stated: &ConnectionSummary, computed: &ConnectionSummary, ends: &ConnectionEnds) -> bool {
     let receiving = ends.receiver.as_ref().and_then(|path| path.receiving.as_ref());
     let latency = receiving.and_then(|receiving| receiving.latency.as_ref());
-    let earlier = latency.filter(|latency| latency.negative > 0).map(|latency| latency.variation);
-    stated == computed
-        || earlier.is_some()
-            && ConnectionSummary { delay_variation_ns: earlier, ..computed.clone() } == *stated
+    let variation = latency.filter(|latency| latency.negative > 0).map(|latency| latency.variation);
+    let mut expected = computed.clone();
+    if variation.is_some() && stated.delay_variation_ns == variation {
+        expected.delay_variation_ns = variation;
+    }
+    if stated.received_over_s.is_none() {
+        expected.received_over_s = None;
+        expected.verdict = stated.verdict.clone();
+        let seconds = computed.receiving_s.filter(|seconds| *seconds > 0.0);
+        expected.received_bps =
+            computed.received_bytes.zip(seconds).map(|(bytes, seconds)| bytes as f64 * 8.0 / seconds);
+    }
+    *stated == expected
 }
 
 /// A complete connection whose counts do not add up.
@@ -185,6 +195,25 @@ mod tests {
     use super::follows;
     use crate::fixtures::streams::{made, pair};
     use crate::streams::ConnectionSummary;
+
+    #[test]
+    fn received_loads_of_earlier_versions_are_no_contradiction() {
+        let connections = [("a0".to_owned(), "a1".to_owned(), None)];
+        // The path was cut after a third of the time.
+        let record = made(Protocol::Udp, 1, 1, &connections, |_, [_, receiver]| {
+            let receiving = receiver.receiving.as_mut().unwrap();
+            receiving.duration_s = receiving.duration_s.map(|seconds| seconds / 3.0);
+        })
+        .record;
+        let (computed, ends) = (&record.connections[0], &record.ends[0]);
+        assert_eq!(computed.received_over_s, computed.sending_s);
+        let received_bps = computed.received_bps.map(|bps| bps * 3.0);
+        let earlier = ConnectionSummary { received_over_s: None, received_bps, ..computed.clone() };
+        let close = follows(&earlier, computed, ends);
+        assert!(close && follows(computed, computed, ends));
+        assert!(!follows(&ConnectionSummary { received_bps, ..computed.clone() }, computed, ends));
+        assert!(!follows(&ConnectionSummary { received_over_s: None, ..computed.clone() }, computed, ends));
+    }
 
     #[test]
     fn delay_variations_that_earlier_versions_stated_are_no_contradiction() {

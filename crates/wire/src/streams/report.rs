@@ -178,6 +178,9 @@ pub struct SentStream {
 pub struct ReceivingReport {
     /// Seconds from the start to the last arrival; null when nothing arrived.
     pub duration_s: Option<f64>,
+    /// Seconds from the start to the first arrival; null when nothing arrived, absent from earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_s: Option<f64>,
     /// Delays of datagrams by the sender's clock as far as it is known here; null for TCP.
     pub latency: Option<Latency>,
     /// First copies too late to be told from duplicates.
@@ -186,6 +189,16 @@ pub struct ReceivingReport {
     pub extents: (u64, f64, u32),
     /// Its streams, in the order of their numbers.
     pub streams: Vec<ReceivedStream>,
+}
+
+impl ReceivingReport {
+    /// Seconds over which the received load is stated: those of sending, or from the first arrival to the last
+    /// one where that is longer. So what did not arrive at the end counts as missing, and neither the delay of
+    /// a path nor what waited in its queues changes the load. Null when both are unknown.
+    pub fn load_time_s(&self, sending_s: Option<f64>) -> Option<f64> {
+        let arriving_s = self.duration_s.map(|last_s| last_s - self.first_s.unwrap_or(0.0));
+        sending_s.into_iter().chain(arriving_s).reduce(f64::max)
+    }
 }
 
 /// One stream at its receiver.

@@ -22,6 +22,11 @@ const FEWEST_STEPS: f64 = 20.0;
 /// Share of the intended payload that a step may be: of less payload, one step is most of it.
 const MOST_SLACK_SHARE: f64 = 0.25;
 
+/// Time for which a load arrived after its sending from which queues of the path held it back: in seconds, and as a
+/// share of the sending time. A packet that is lost and sent again takes less.
+const LATE_S: f64 = 0.5;
+const LATE_SHARE: f64 = 0.1;
+
 /// What limited streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -88,6 +93,8 @@ pub struct StreamsEvidence<'a> {
     pub incomplete: Option<&'a str>,
     /// Seconds of sending.
     pub sending_s: Option<f64>,
+    /// Seconds over which the received load is stated ([`super::report::ReceivingReport::load_time_s`]).
+    pub received_over_s: Option<f64>,
     /// Seconds for which a socket was full, on average over the streams.
     pub full_s: Option<f64>,
     /// Units due and never sent.
@@ -228,9 +235,9 @@ impl StreamsEvidence<'_> {
         let load = self.load_words(offered_bps);
         let (kind, why) = match (&self.datagrams, &self.segments) {
             (Some(udp), _) if udp.lost.is_some_and(|lost| lost > 0) => self.judge_loss(udp, &receiver),
-            _ if self.held(offered_bps, sending_s) => self.judge_held(),
+            _ if self.held(offered_bps, sending_s) => self.judge_held(sending_s, &receiver),
             // Streams that failed at once show no limit.
-            _ if offered_bps == 0.0 && self.incomplete.is_some() => self.judge_held(),
+            _ if offered_bps == 0.0 && self.incomplete.is_some() => self.judge_held(sending_s, &receiver),
             _ if sender.throttled().is_some() || receiver.throttled().is_some() => {
                 let words = [sender.throttled(), receiver.throttled()];
                 (StreamsLimit::QuotaLimited, words.into_iter().flatten().collect::<Vec<_>>().join("; "))
@@ -268,9 +275,18 @@ impl StreamsEvidence<'_> {
     }
 
     /// Judges streams that offered the intended load: clean only when all of it is known to have arrived.
-    fn judge_held(&self) -> (StreamsLimit, String) {
+    fn judge_held(&self, sending_s: f64, receiver: &Side<'_>) -> (StreamsLimit, String) {
         if let Some(reason) = self.incomplete {
             return (StreamsLimit::Unknown, format!("the account is not complete: {reason}"));
+        }
+        if let Some(words) = self.late(sending_s) {
+            return match receiver.throttled() {
+                Some(throttled) => (StreamsLimit::QuotaLimited, format!("{words}; {throttled}")),
+                None => match receiver.pressed() {
+                    Some(pressed) => (StreamsLimit::CpuLimited, format!("{words}; {pressed}")),
+                    None => (StreamsLimit::NetworkLimited, format!("{words}; queues held the rest back")),
+                },
+            };
         }
         match (&self.datagrams, &self.segments, self.received_bytes) {
             (Some(DatagramEvidence { sent: Some(sent), lost: Some(_), .. }), ..) => {
@@ -282,6 +298,15 @@ impl StreamsEvidence<'_> {
             ),
             _ => (StreamsLimit::Unknown, "the receiver's account is missing".to_owned()),
         }
+    }
+
+    /// Words on a load that arrived more slowly than it was sent.
+    fn late(&self, sending_s: f64) -> Option<String> {
+        let over_s = self.received_over_s?;
+        let late_s = over_s - sending_s;
+        let arrived = bit_rate(self.received_bytes? as f64 * 8.0 / over_s);
+        (late_s >= LATE_S && late_s >= LATE_SHARE * sending_s)
+            .then(|| format!("it arrived at {arrived}, for {late_s:.3} s longer than it was sent"))
     }
 
     fn judge_loss(&self, udp: &DatagramEvidence, receiver: &Side<'_>) -> (StreamsLimit, String) {

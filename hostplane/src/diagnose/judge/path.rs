@@ -107,14 +107,18 @@ fn asymmetry(diagnosis: &Diagnosis) -> Option<Finding> {
 /// which is more than [`ASYMMETRY`] of a short measurement. What the sender's kernel took may still arrive late: the
 /// send buffer hides a slower path.
 fn is_held(result: &DirectionResult) -> bool {
-    let rates = result.received_bps.zip(result.offered_bps);
-    let is_late = rates.is_some_and(|(received, offered)| received < (1.0 - ASYMMETRY) * offered);
     let on_path = result.tcp.as_ref().and_then(|tcp| {
         let limited = tcp.window_limited_share.unwrap_or(0.0) + tcp.buffer_limited_share.unwrap_or(0.0);
         Some(tcp.busy_share? - limited)
     });
-    let is_path_late = is_late && on_path.is_none_or(|share| share >= UNDER_WAY);
+    let is_path_late = arrives_late(result) && on_path.is_none_or(|share| share >= UNDER_WAY);
     result.verdict.kind == VerdictKind::Clean && !is_path_late
+}
+
+/// True when what was sent arrived more slowly.
+fn arrives_late(result: &DirectionResult) -> bool {
+    let rates = result.received_bps.zip(result.offered_bps);
+    rates.is_some_and(|(received, offered)| received < (1.0 - ASYMMETRY) * offered)
 }
 
 /// The figures of a direction of TCP in one line.
@@ -254,10 +258,10 @@ fn datagrams(diagnosis: &Diagnosis, direction: Direction) -> Option<Finding> {
     let udp = result.udp.as_ref()?;
     let (sent, lost) = (udp.sent?, udp.lost?);
     let refused = udp.refused.unwrap_or(0);
-    if lost + refused == 0 {
-        return None;
-    }
     let (sender, receiver) = ends(direction);
+    if lost + refused == 0 {
+        return arrives_late(result).then(|| late_datagrams(result, direction, sender));
+    }
     let at_socket = udp.socket_drops.unwrap_or(0).min(lost);
     let share = (lost + refused) as f64 / (sent + refused).max(1) as f64;
     let (place, remedy) = if at_socket * 2 >= lost && at_socket > 0 {
@@ -281,6 +285,18 @@ fn datagrams(diagnosis: &Diagnosis, direction: Direction) -> Option<Finding> {
     let severity = if share >= LOSS { Severity::Warning } else { Severity::Note };
     let finding = Finding::new("udp-loss", severity, words).fact(datagram_facts(result));
     Some(finding.remedy(remedy))
+}
+
+/// Datagrams that all arrived, and more slowly than they were sent.
+fn late_datagrams(result: &DirectionResult, direction: Direction, sender: &str) -> Finding {
+    let words = format!(
+        "UDP {direction} at {} arrives at {}, and nothing is lost: a queue on the way holds it back.",
+        rate_or_unknown(result.offered_bps),
+        rate_or_unknown(result.received_bps)
+    );
+    let remedy = remedy_of(VerdictKind::NetworkLimited, sender);
+    let finding = Finding::new("udp-slow", Severity::Warning, words).fact(datagram_facts(result));
+    finding.fact(result.verdict.evidence.clone()).remedy(remedy)
 }
 
 fn datagram_facts(result: &DirectionResult) -> String {

@@ -273,6 +273,7 @@ fn tcp_step(direction: Direction, kind: VerdictKind, [offered, received]: [f64; 
         intended_bps: None,
         offered_bps: Some(offered),
         received_bps: Some(received),
+        received_over_s: None,
         sending_s: Some(0.3),
         receiving_s: Some(0.3),
         ended: None,

@@ -192,12 +192,32 @@ fn per_second(bytes: u64, seconds: Option<f64>) -> Option<f64> {
     seconds.filter(|seconds| *seconds > 0.0).map(|seconds| bytes as f64 / seconds)
 }
 
+/// Time by which a peer's test may be longer than the sending, in seconds and as a share of it: that of ending it.
+const ENDING_S: f64 = 0.5;
+const ENDING_SHARE: f64 = 0.1;
+
 /// What the peer received of what this end sent. A client of this program ends a test when its data have
-/// arrived, some time after the sending: the time of a server's test is not the one in which it received.
-fn received_there(role: Role, figures: &mut DirectionResult, told: &Foreign) {
-    let seconds = if role == Role::Client { figures.sending_s } else { told.seconds };
+/// arrived, some time after the sending: the time of a server's test is not the one in which it received, unless
+/// it is so much longer that the data themselves were late.
+fn received_there(
+    direction: Direction,
+    role: Role,
+    figures: &mut DirectionResult,
+    told: &Foreign,
+    into: &mut Comparison,
+) {
+    let late = told
+        .seconds
+        .zip(figures.sending_s)
+        .filter(|(test_s, sending_s)| test_s - sending_s > ENDING_S.max(ENDING_SHARE * sending_s));
+    if let (Role::Client, Some((test_s, sending_s))) = (role, late) {
+        into.disagreements.push(format!(
+            "{direction}: this end sent for {sending_s:.3} s, and the peer's test took {test_s:.3} s: the data were late, and the received rate is over the peer's time"
+        ));
+    }
+    let seconds = if role == Role::Client && late.is_none() { figures.sending_s } else { told.seconds };
     figures.received_bytes = Some(told.bytes);
-    figures.receiving_s = seconds;
+    (figures.receiving_s, figures.received_over_s) = (seconds, seconds);
     figures.received_bps = per_second(told.bytes.saturating_mul(8), seconds);
 }
 
@@ -209,7 +229,7 @@ fn sent_bytes(
     told: &Foreign,
     into: &mut Comparison,
 ) {
-    received_there(role, figures, told);
+    received_there(direction, role, figures, told, into);
     let sent = figures.sent_bytes.unwrap_or(0);
     if told.bytes < sent {
         let acked = figures.tcp.as_ref().and_then(|tcp| tcp.acked_bytes);
@@ -227,6 +247,17 @@ fn sent_bytes(
     }
 }
 
+/// The peer sent for so long: what arrived is a load over this time, or over a longer one in which it arrived.
+fn sent_for(figures: &mut DirectionResult, seconds: Option<f64>) {
+    figures.sending_s = seconds;
+    let over = figures.received_over_s.into_iter().chain(seconds).reduce(f64::max);
+    figures.received_over_s = over;
+    figures.received_bps = figures.received_bytes.and_then(|bytes| per_second(bytes.saturating_mul(8), over));
+    if let Some(udp) = figures.udp.as_mut() {
+        udp.received_pps = udp.received.and_then(|received| per_second(received, over));
+    }
+}
+
 /// TCP that this end receives.
 fn received_bytes(
     direction: Direction,
@@ -235,7 +266,7 @@ fn received_bytes(
     into: &mut Comparison,
 ) {
     figures.sent_bytes = Some(told.bytes);
-    figures.sending_s = told.seconds;
+    sent_for(figures, told.seconds);
     figures.offered_bps = per_second(told.bytes.saturating_mul(8), told.seconds);
     let received = figures.received_bytes.unwrap_or(0);
     if received > told.bytes {
@@ -267,7 +298,7 @@ fn sent_datagrams(
     datagram_bytes: u64,
     into: &mut Comparison,
 ) {
-    received_there(role, figures, told);
+    received_there(direction, role, figures, told, into);
     let seconds = figures.receiving_s;
     let Some(udp) = figures.udp.as_mut() else { return };
     let received = told.bytes / datagram_bytes;
@@ -330,8 +361,9 @@ fn received_datagrams(
         figures.sent_bytes = Some(told.bytes);
         figures.offered_bps = per_second(told.bytes.saturating_mul(8), told.seconds);
     }
-    figures.sending_s = told.seconds;
-    if let Some(refused @ 1..) = udp.refused {
+    let refused = udp.refused;
+    sent_for(figures, told.seconds);
+    if let Some(refused @ 1..) = refused {
         into.disagreements.push(format!(
             "{direction}: the peer numbered {refused} datagrams that its own kernel did not take; iperf3 shows them as lost on the path"
         ));

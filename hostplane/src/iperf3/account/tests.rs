@@ -68,6 +68,7 @@ fn report(sent: Option<SentStream>, received: Option<ReceivedStream>) -> EndRepo
         }),
         receiving: received.map(|stream| ReceivingReport {
             duration_s: Some(1.0),
+            first_s: Some(0.0),
             latency: None,
             beyond_memory: 0,
             extents: (0, 0.0, 0),

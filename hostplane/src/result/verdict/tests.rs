@@ -39,6 +39,7 @@ fn direction(intended_bps: Option<f64>, offered_bps: f64) -> DirectionResult {
         intended_bps,
         offered_bps: Some(offered_bps),
         received_bps: Some(offered_bps),
+        received_over_s: None,
         sending_s: Some(10.0),
         receiving_s: Some(10.0),
         ended: None,
@@ -323,6 +324,29 @@ fn clean_needs_all_of_the_load_and_a_complete_account() {
         let verdict = judge(&parts, &result);
         assert_eq!(verdict.kind, kind, "{name}: {}", verdict.evidence);
         assert!(verdict.evidence.contains(part), "{name}: {}", verdict.evidence);
+    }
+}
+
+#[test]
+fn a_load_that_arrives_late_is_not_clean() {
+    let of_tcp = |received_over_s| DirectionResult {
+        tcp: Some(tcp(0.0, 0.0, 0.1)),
+        received_bytes: Some(12_500_000),
+        received_over_s: Some(received_over_s),
+        ..direction(Some(1e7), 1e7)
+    };
+    let (idle, busy) = (end(worker(0.1, 0.0), 0.0), end(worker(0.9, 0.1), 0.0));
+    let spec = tcp_spec();
+    for (received_over_s, receiver, expected) in [
+        (10.9, &idle, StreamsLimit::Clean),
+        (20.0, &idle, StreamsLimit::NetworkLimited),
+        (20.0, &busy, StreamsLimit::CpuLimited),
+    ] {
+        let parts = Parts { spec: &spec, sender: Some(&idle), receiver: Some(receiver) };
+        let verdict = judge(&parts, &of_tcp(received_over_s));
+        assert_eq!(verdict.kind, expected, "{}", verdict.evidence);
+        let is_late = verdict.evidence.contains("it arrived at 5.000 Mbit/s, for 10.000 s longer");
+        assert_eq!(is_late, expected != StreamsLimit::Clean, "{}", verdict.evidence);
     }
 }
 

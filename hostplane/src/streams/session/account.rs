@@ -70,9 +70,11 @@ impl Session {
         });
         let (extents, total, longest) = parts.extents;
         let start_ns = self.start_ns().unwrap_or(0);
+        let since_start = |ns: u64| (ns > 0).then(|| ns.saturating_sub(start_ns) as f64 / 1e9);
         let receivers = self.streams.values().filter(|attached| !attached.stream.sends);
         ReceivingReport {
-            duration_s: (sum.last_ns > 0).then(|| sum.last_ns.saturating_sub(start_ns) as f64 / 1e9),
+            duration_s: since_start(sum.last_ns),
+            first_s: since_start(sum.first_ns),
             // Delays are in nanoseconds already.
             latency: parts.delays.read_delays(1_000_000_000).filter(|_| self.plan.dialect.tells_delays()),
             beyond_memory: parts.beyond_memory,

@@ -248,6 +248,7 @@ impl Session {
                 foreign: sum.foreign + counts.foreign,
                 delay_sum_ns: sum.delay_sum_ns.saturating_add(counts.delay_sum_ns),
                 jitter_ns: sum.jitter_ns.max(counts.jitter_ns),
+                first_ns: [sum.first_ns, counts.first_ns].into_iter().filter(|ns| *ns > 0).min().unwrap_or(0),
                 last_ns: sum.last_ns.max(counts.last_ns),
                 ..sum
             };

@@ -226,7 +226,8 @@ fn end(
     sent: &[SentStream],
     received: &[ReceivedStream],
 ) -> Value {
-    let times = (connection.sending_s, connection.receiving_s);
+    let receiving_s = connection.received_over_s.or(connection.receiving_s);
+    let times = (connection.sending_s, receiving_s);
     let streams: Vec<Value> = sent
         .iter()
         .map(|sent| {

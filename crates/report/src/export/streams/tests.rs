@@ -70,6 +70,7 @@ fn record(protocol: Protocol, there: &[(u64, u64)], here: &[(u64, u64)]) -> Stre
     let streams = (0..).zip(here).map(|(stream, (bytes, datagrams))| received(stream, *bytes, *datagrams));
     let receiving = ReceivingReport {
         duration_s: Some(1.0),
+        first_s: Some(0.0),
         latency: None,
         beyond_memory: 0,
         extents: (0, 0.0, 0),
