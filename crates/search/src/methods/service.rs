@@ -300,15 +300,22 @@ impl ServiceTest {
             );
             add(Criterion::Receiver, StepVerdict::Unknown, reason);
         }
-        let PathRates { least_pps, most_pps, .. } = self.rates(trial);
-        let is_due = is_offered || self.spec.rates == ServiceRates::Sum;
+        let rates = self.rates(trial);
+        let is_sum = self.spec.rates == ServiceRates::Sum;
+        let is_due = is_offered || is_sum;
         // What must arrive of a load, with the loss that is allowed.
         let due = |pps: u64| share_of(pps, PPB - criteria.loss_ppb);
         match kind {
             StepKind::Committed | StepKind::Performance => {
                 let loss = trial.loss();
                 let limit = percent(criteria.loss_ppb);
-                let reason = format!("{} of {} packets lost, {limit} allowed", loss.lost, loss.all);
+                let reason = match trial.receiver_lost {
+                    tester @ 1.. if !is_sum => {
+                        let path = format!("{} of {} packets lost", loss.lost, loss.all);
+                        format!("{path} without the tester's {tester}, {limit} allowed")
+                    }
+                    _ => format!("{} of {} packets lost, {limit} allowed", loss.lost, loss.all),
+                };
                 add(Criterion::LossRatio, verdict(!loss.exceeds(criteria.loss_ppb)), reason);
                 for (criterion, limit, measured) in [
                     (Criterion::Delay, criteria.delay_ns, trial.delays.map(|delays| delays.mean)),
@@ -338,19 +345,33 @@ impl ServiceTest {
             }
             StepKind::Excess | StepKind::Policing => {
                 let least = due(*cir_pps);
-                let reason =
-                    format!("{least_pps} packets a second arrived, {least} of the committed rate are due");
+                let (least_pps, most_pps) = match is_sum {
+                    true => (rates.least_pps, rates.least_pps),
+                    false => (rates.received_pps, rates.least_pps),
+                };
+                let arrived = arrived(least_pps, most_pps);
+                let reason = format!("{arrived}, {least} of the committed rate are due");
                 // A rate is rounded down, and a trial sends whole packets.
-                let arrived = least_pps.saturating_add(1) >= least;
-                let met = if arrived || is_due { verdict(arrived) } else { StepVerdict::Unknown };
+                let is_enough = |pps: u64| pps.saturating_add(1) >= least;
+                let met = match (is_enough(least_pps), is_enough(most_pps)) {
+                    (true, _) => StepVerdict::Pass,
+                    (false, false) if is_due => StepVerdict::Fail,
+                    _ => StepVerdict::Unknown,
+                };
                 add(Criterion::InformationRate, met, reason);
             }
         }
         if kind == StepKind::Policing {
             let most = cir_pps.saturating_add(*eir_pps);
             let most = most.saturating_add(share_of(most, criteria.tolerance_ppb));
-            let reason = format!("{most_pps} packets a second arrived, {most} may pass");
-            add(Criterion::InformationRate, verdict(most_pps <= most), reason);
+            let least_pps = if is_sum { rates.most_pps } else { rates.most_received_pps };
+            let reason = format!("{}, {most} may pass", arrived(least_pps, rates.most_pps));
+            let met = match (least_pps <= most, rates.most_pps <= most) {
+                (_, true) => StepVerdict::Pass,
+                (true, false) => StepVerdict::Unknown,
+                (false, false) => StepVerdict::Fail,
+            };
+            add(Criterion::InformationRate, met, reason);
         }
         findings
     }
@@ -394,6 +415,16 @@ impl ServiceTest {
         }
         texts.into_iter().map(|text| Deviation::new("ITU-T Y.1564", text)).collect()
     }
+}
+
+/// What arrived, and what came as far as the tester's receiver.
+fn arrived(received_pps: u64, forwarded_pps: u64) -> String {
+    if received_pps == forwarded_pps {
+        return format!("{received_pps} packets a second arrived");
+    }
+    format!(
+        "{received_pps} packets a second arrived, up to {forwarded_pps} with what the tester's receiver lost"
+    )
 }
 
 fn verdict(is_met: bool) -> StepVerdict {

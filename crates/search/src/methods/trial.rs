@@ -89,6 +89,8 @@ pub struct PathRates {
     pub least_pps: u64,
     /// The same of the path that forwarded most.
     pub most_pps: u64,
+    /// Received, on the path that received most.
+    pub most_received_pps: u64,
 }
 
 impl TrialOutcome {
@@ -105,10 +107,12 @@ impl TrialOutcome {
     /// Rates of the trial's counts as those of one path.
     pub fn rates(&self) -> PathRates {
         let forwarded_pps = self.per_second(self.sent - self.loss().lost);
+        let received_pps = self.per_second(self.sent.saturating_sub(self.lost));
         PathRates {
-            received_pps: self.per_second(self.sent.saturating_sub(self.lost)),
+            received_pps,
             least_pps: forwarded_pps,
             most_pps: forwarded_pps,
+            most_received_pps: received_pps,
         }
     }
 

@@ -103,6 +103,7 @@ fn rates(limits: LimitsOf, request: &Request, paths: &[PathOutcome], duration_ns
         received_pps: one.received_pps.min(other.received_pps),
         least_pps: one.least_pps.min(other.least_pps),
         most_pps: one.most_pps.max(other.most_pps),
+        most_received_pps: one.most_received_pps.max(other.most_received_pps),
     })
 }
 

@@ -297,8 +297,9 @@ fn paths_are_put_together() {
     let all = outcome(how, &steady, Some(1e6), &paths);
     assert_eq!((all.sent, all.lost, all.sending_ns, all.is_gapless), (300, 11, 2_000_000_000, None));
     // Rates are those of one sender, as loads are.
-    let rates = all.paths.map(|paths| (paths.received_pps, paths.least_pps, paths.most_pps));
-    assert_eq!(rates, Some((45, 45, 50)));
+    let rates =
+        all.paths.map(|paths| (paths.received_pps, paths.least_pps, paths.most_pps, paths.most_received_pps));
+    assert_eq!(rates, Some((45, 45, 50, 50)));
     assert_eq!(all.delays.map(|delays| (delays.min, delays.mean, delays.max)), Some((3, 14, 63)));
     let losses = all.losses.unwrap();
     assert_eq!((losses.first_ns, losses.last_ns, losses.unplaced), (Some(3), Some(50), 2));

@@ -124,7 +124,7 @@ fn rates_are_those_of_each_path_and_no_sum() {
         sent: 2_800_000,
         sending_ns: S,
         delays: Some(good),
-        paths: Some(PathRates { received_pps: least_pps, least_pps, most_pps }),
+        paths: Some(PathRates { received_pps: least_pps, least_pps, most_pps, most_received_pps: most_pps }),
         ..TrialOutcome::default()
     };
     let even = two(1_400_000, 1_400_000);
@@ -138,6 +138,38 @@ fn rates_are_those_of_each_path_and_no_sum() {
         "criteria": {"delayNs": null, "variationNs": null, "lossPpb": 0, "tolerancePpb": 0}
     });
     assert_eq!(serde_json::from_value::<ServiceSpec>(earlier).unwrap().rates, ServiceRates::Sum);
+}
+
+#[test]
+fn what_the_testers_receiver_may_have_lost_proves_nothing_about_policing() {
+    use StepVerdict::{Fail, Pass, Unknown};
+    // 1.43 million packets a second may pass, and 1 million must.
+    let of = |lost, receiver_lost| TrialOutcome {
+        sent: 1_500_000,
+        lost,
+        receiver_lost,
+        sending_ns: S,
+        ..TrialOutcome::default()
+    };
+    let policing = |lost, receiver_lost| {
+        let spec = ServiceSpec { steps_ppb: vec![PPB], performance_ns: 0, ..service_spec() };
+        let (method, _) =
+            run_with(Method::Service(ServiceTest::new(spec).unwrap()), |_| of(lost, receiver_lost));
+        let Conclusion::Service(mut found) = method.conclusion() else { panic!() };
+        let step = found.steps.pop().unwrap();
+        let rates = step.findings.into_iter().filter(|one| one.criterion == Criterion::InformationRate);
+        rates.map(|one| (one.verdict, one.reason)).collect::<Vec<_>>()
+    };
+    let verdicts = |found: &[(StepVerdict, String)]| found.iter().map(|one| one.0).collect::<Vec<_>>();
+    assert_eq!(verdicts(&policing(200_000, 0)), [Pass, Pass]);
+    assert_eq!(verdicts(&policing(0, 0)), [Pass, Fail]);
+    let found = policing(200_000, 200_000);
+    assert_eq!(verdicts(&found), [Pass, Unknown]);
+    assert!(found[1].1.contains("1300000 packets a second arrived, up to 1500000 with"), "{}", found[1].1);
+    // What certainly arrived is too much.
+    assert_eq!(verdicts(&policing(20_000, 20_000)), [Pass, Fail]);
+    assert_eq!(verdicts(&policing(700_000, 600_000)), [Unknown, Pass]);
+    assert_eq!(verdicts(&policing(700_000, 0)), [Fail, Pass]);
 }
 
 #[test]
