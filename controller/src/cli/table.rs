@@ -153,10 +153,11 @@ pub(super) fn closing_line(summary: &Summary) -> String {
     } else {
         format!("{results} of {}", count(summary.experiment.planned_trials, "planned trial"))
     };
+    let ways = if is_both_ways(summary) { ", one for each direction" } else { "" };
     let missed = summary.matrix_trials().filter(|trial| missed_load(trial).is_some()).count();
     let missed = if missed > 0 { format!("; {missed} missed the intended load") } else { String::new() };
     format!(
-        "{}: {results} on {}{missed}; overhead {:.2} s ({}){changes}",
+        "{}: {results} on {}{ways}{missed}; overhead {:.2} s ({}){changes}",
         summary.status,
         count(summary.experiment.pairs, "pair"),
         overhead.total_s,
@@ -281,6 +282,10 @@ fn has_searches(summary: &Summary) -> bool {
     summary.trials.iter().any(|trial| trial.search.is_some())
 }
 
+fn is_both_ways(summary: &Summary) -> bool {
+    summary.trials.iter().any(|trial| trial.direction == Direction::Bidirectional)
+}
+
 /// Results that the plan calls for; `-` where searches choose their trials.
 fn planned(summary: &Summary) -> String {
     let experiment = &summary.experiment;
@@ -290,8 +295,7 @@ fn planned(summary: &Summary) -> String {
     // A trial of streams or HTTP has one result of all agents.
     let results = if streams::is_of_streams(summary) { 1 } else { experiment.pairs };
     // Each way of a pair has a result.
-    let is_both_ways = summary.trials.iter().any(|trial| trial.direction == Direction::Bidirectional);
-    let results = results.saturating_mul(if is_both_ways { 2 } else { 1 });
+    let results = results.saturating_mul(if is_both_ways(summary) { 2 } else { 1 });
     experiment.planned_trials.saturating_mul(results).to_string()
 }
 

@@ -53,7 +53,7 @@ pub fn told(follow: &FollowUpSummary) -> Told {
         (told.outcome, told.badge) = (BenchmarkOutcome::Failed, "not complete".to_owned());
         let trials = things(follow.trials as usize, "trial");
         let reason = follow.reason.as_deref().unwrap_or("the run ended first");
-        told.lines.push(format!("not complete after {trials}: {reason}"));
+        told.lines.push(format!("after {trials}: {reason}"));
     }
     told
 }
@@ -119,11 +119,12 @@ fn loss_curve(found: &LossCurveConclusion) -> Told {
     let each: Vec<String> = lossy
         .map(|point| format!("{} % at {} %", percent(point.loss_ratio), short(100.0 * point.share)))
         .collect();
-    let clean = found.points.last().filter(|point| point.lost_packets == 0);
+    let clean = found.points.iter().rev().take_while(|point| point.lost_packets == 0).collect::<Vec<_>>();
     let mut text =
         if each.is_empty() { "no loss at any load".to_owned() } else { format!("loss {}", each.join(", ")) };
-    if let Some(point) = clean.filter(|_| !each.is_empty()) {
-        text.push_str(&format!("; none at {} %", short(100.0 * point.share)));
+    if let Some(point) = clean.last().filter(|_| !each.is_empty()) {
+        let and_below = if clean.len() > 1 { " and below" } else { "" };
+        text.push_str(&format!("; none at {} %{and_below}", short(100.0 * point.share)));
     }
     let mut lines = vec![format!("{text} of {}", pps(found.max_load_pps as f64))];
     let why = found.partial.iter().map(|partial| match partial {
@@ -139,7 +140,7 @@ fn loss_curve(found: &LossCurveConclusion) -> Told {
     if why.is_empty() {
         return Told { lines, ..told };
     }
-    lines.push(format!("partial range: {}", why.join("; ")));
+    lines.push(why.join("; "));
     Told { outcome: BenchmarkOutcome::Limited, badge: "partial range".to_owned(), lines, ..told }
 }
 
