@@ -56,7 +56,9 @@ impl Sums {
         let (sent, received) = if sends {
             (Moved::within(rest(figures.sent_bytes, bytes), later(figures.sending_s)), theirs)
         } else {
-            (theirs, Moved::within(rest(figures.received_bytes, bytes), later(figures.received_over_s)))
+            // A sender of whole blocks may have sent the last one long before it ended.
+            let over_s = later(figures.received_over_s).into_iter().chain(theirs.seconds).reduce(f64::max);
+            (theirs, Moved::within(rest(figures.received_bytes, bytes), over_s))
         };
         let (datagrams, missing): (u64, u64) =
             own().fold((0, 0), |sum, counts| (sum.0 + counts.datagrams, sum.1 + counts.missing));

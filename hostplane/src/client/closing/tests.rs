@@ -65,7 +65,17 @@ fn receiver(duration_s: f64, datagrams: u64) -> EndReport {
     };
     let (latency, beyond_memory, extents) = (None, 0, (0, 0.0, 0));
     let duration_s = Some(duration_s);
-    report(None, Some(ReceivingReport { duration_s, latency, beyond_memory, extents, streams: vec![stream] }))
+    report(
+        None,
+        Some(ReceivingReport {
+            duration_s,
+            first_s: None,
+            latency,
+            beyond_memory,
+            extents,
+            streams: vec![stream],
+        }),
+    )
 }
 
 fn client(index: u32, at_ns: u64, datagrams: u64) -> EndSample {
