@@ -35,6 +35,7 @@ pub(crate) fn judge(parts: &Parts<'_>, result: &DirectionResult) -> StreamsVerdi
         }),
         segments: result.tcp.as_ref().map(|tcp| SegmentEvidence {
             retransmits: tcp.retransmits,
+            min_rtt_us: parts.sending().and_then(|sending| SegmentEvidence::of(sending).min_rtt_us),
             retransmit_share: tcp.retransmit_share,
             busy_share: tcp.busy_share,
             window_limited_share: tcp.window_limited_share,

@@ -62,6 +62,7 @@ impl SegmentEvidence {
         let segments = sum(|info| info.data_segments_out.map(u64::from)).filter(|segments| *segments > 0);
         Self {
             retransmits,
+            min_rtt_us: infos().filter_map(|info| info.min_rtt_us).min(),
             retransmit_share: segments.map(|segments| retransmits as f64 / segments as f64),
             busy_share: share(sum(|info| info.busy_us)),
             window_limited_share: share(sum(|info| info.window_limited_us)),

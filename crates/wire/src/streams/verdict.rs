@@ -22,10 +22,13 @@ const FEWEST_STEPS: f64 = 20.0;
 /// Share of the intended payload that a step may be: of less payload, one step is most of it.
 const MOST_SLACK_SHARE: f64 = 0.25;
 
-/// Time for which a load arrived after its sending from which queues of the path held it back: in seconds, and as a
-/// share of the sending time. A packet that is lost and sent again takes less.
-const LATE_S: f64 = 0.5;
+/// A load is late when it arrives for longer than it was sent, by this share of the sending time, and by these
+/// seconds and round trips: TCP takes so long to begin, and to send a lost packet again.
 const LATE_SHARE: f64 = 0.1;
+const LATE_S: f64 = 0.5;
+const LATE_ROUND_TRIPS: f64 = 4.0;
+/// Share of the time under way for which the receiver's window limits a late load, from which it is the limit.
+const LATE_WINDOW_SHARE: f64 = 0.5;
 
 /// What limited streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -131,6 +134,8 @@ pub struct DatagramEvidence {
 pub struct SegmentEvidence {
     /// Segments sent again.
     pub retransmits: u64,
+    /// Shortest round-trip time of its streams, in microseconds.
+    pub min_rtt_us: Option<u32>,
     /// Share of the segments with payload that were sent again.
     pub retransmit_share: Option<f64>,
     /// Share with payload under way.
@@ -282,9 +287,13 @@ impl StreamsEvidence<'_> {
         if let Some(words) = self.late(sending_s) {
             return match receiver.throttled() {
                 Some(throttled) => (StreamsLimit::QuotaLimited, format!("{words}; {throttled}")),
-                None => match receiver.pressed() {
-                    Some(pressed) => (StreamsLimit::CpuLimited, format!("{words}; {pressed}")),
-                    None => (StreamsLimit::NetworkLimited, format!("{words}; queues held the rest back")),
+                None => match (receiver.pressed(), self.window_share()) {
+                    (Some(pressed), _) => (StreamsLimit::CpuLimited, format!("{words}; {pressed}")),
+                    (None, LATE_WINDOW_SHARE..) => {
+                        let window = "most of the time, the receiver's window limited it";
+                        (StreamsLimit::ReceiverWindowLimited, format!("{words}; {window}"))
+                    }
+                    _ => (StreamsLimit::NetworkLimited, words),
                 },
             };
         }
@@ -300,12 +309,18 @@ impl StreamsEvidence<'_> {
         }
     }
 
+    fn window_share(&self) -> f64 {
+        self.segments.and_then(|tcp| tcp.window_limited_share).unwrap_or(0.0)
+    }
+
     /// Words on a load that arrived more slowly than it was sent.
     fn late(&self, sending_s: f64) -> Option<String> {
         let over_s = self.received_over_s?;
         let late_s = over_s - sending_s;
+        let round_trip_s = self.segments.and_then(|tcp| tcp.min_rtt_us).map_or(0.0, |us| f64::from(us) / 1e6);
+        let allowed_s = (LATE_S + LATE_ROUND_TRIPS * round_trip_s).max(LATE_SHARE * sending_s);
         let arrived = bit_rate(self.received_bytes? as f64 * 8.0 / over_s);
-        (late_s >= LATE_S && late_s >= LATE_SHARE * sending_s)
+        (late_s >= allowed_s)
             .then(|| format!("it arrived at {arrived}, for {late_s:.3} s longer than it was sent"))
     }
 

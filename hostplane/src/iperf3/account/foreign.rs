@@ -192,8 +192,9 @@ fn per_second(bytes: u64, seconds: Option<f64>) -> Option<f64> {
     seconds.filter(|seconds| *seconds > 0.0).map(|seconds| bytes as f64 / seconds)
 }
 
-/// Time by which a peer's test may be longer than the sending, in seconds and as a share of it: that of ending it.
-const ENDING_S: f64 = 0.5;
+/// Time by which a peer's test may be longer than the sending: seconds and round trips for ending it, or a share of the sending.
+const ENDING_S: f64 = 1.5;
+const ENDING_ROUND_TRIPS: f64 = 4.0;
 const ENDING_SHARE: f64 = 0.1;
 
 /// What the peer received of what this end sent. A client of this program ends a test when its data have
@@ -206,10 +207,10 @@ fn received_there(
     told: &Foreign,
     into: &mut Comparison,
 ) {
-    let late = told
-        .seconds
-        .zip(figures.sending_s)
-        .filter(|(test_s, sending_s)| test_s - sending_s > ENDING_S.max(ENDING_SHARE * sending_s));
+    let streams = figures.streams.iter().filter_map(|stream| stream.sent.as_ref()?.tcp.as_ref()?.min_rtt_us);
+    let ending_s = ENDING_S + ENDING_ROUND_TRIPS * streams.min().map_or(0.0, |us| f64::from(us) / 1e6);
+    let late = told.seconds.zip(figures.sending_s);
+    let late = late.filter(|(test_s, sending_s)| test_s - sending_s > ending_s.max(ENDING_SHARE * sending_s));
     if let (Role::Client, Some((test_s, sending_s))) = (role, late) {
         into.disagreements.push(format!(
             "{direction}: this end sent for {sending_s:.3} s, and the peer's test took {test_s:.3} s: the data were late, and the received rate is over the peer's time"
