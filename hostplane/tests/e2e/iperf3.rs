@@ -164,10 +164,10 @@ fn omits(account: &Value) {
     let (sent, received) = (number(end, "/sum_sent/bytes"), number(end, "/sum_received/bytes"));
     let own = if marks[0]["sender"] == true { sent } else { received };
     // The omission ends with a look at the counters, and so does the interval: one right after the other.
-    assert!(own.abs_diff(counted) <= own / 10, "{own} {counted} {account}");
-    assert!(sent.abs_diff(received) <= sent / 10, "{sent} {received}");
+    assert!(own.abs_diff(counted) <= own / 4, "{own} {counted} {account}");
+    assert!(sent.abs_diff(received) <= sent / 4, "{sent} {received}");
     let seconds = float(end, "/sum_received/seconds");
-    assert!((0.8..1.3).contains(&seconds), "{end}");
+    assert!((0.7..2.0).contains(&seconds), "{end}");
 }
 
 /// A server of another program, on a free port.

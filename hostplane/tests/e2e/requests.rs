@@ -210,7 +210,8 @@ fn a_server_that_is_frozen_answers_nothing_and_that_is_told() {
 #[test]
 fn requests_that_fill_both_sockets_are_answered_all_the_same() {
     let server = Server::start("");
-    let options = "--rate 20000 --request 1MiB --response 1MiB --duration 100ms";
+    // 20 GiB each way in about a second: more than any machine carries, so that the sockets are full all the time.
+    let options = "--rate 200000 --request 1MiB --response 1MiB --duration 100ms";
     let line = format!("rr 127.0.0.1 --json --port {} {options}", server.port);
     let output = run(&mut hostplane(&line));
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
@@ -219,7 +220,7 @@ fn requests_that_fill_both_sockets_are_answered_all_the_same() {
     assert!(requests > 0 && lost == 0 && result["unknown"] == 0, "{result}");
     assert_eq!(number(&result, "/server_responses"), requests);
     // What was due and did not leave is told.
-    assert_eq!(requests + number(&result, "/forgone"), 2000, "{result}");
+    assert_eq!(requests + number(&result, "/forgone"), 20_000, "{result}");
     assert!(result["failures"].to_string().contains("were due and not sent"), "{result}");
     server.has_no_sockets_left();
 }
@@ -321,7 +322,7 @@ fn a_probe_runs_beside_datagrams_both_ways_and_costs_their_account_nothing() {
     }
     let (idle, _) = exact(&result["probe"]["idle"]);
     let (loaded, _) = exact(&result["probe"]["loaded"]);
-    assert!(idle >= 20 && loaded.abs_diff(50) <= 2, "{}", result["probe"]);
+    assert!(idle >= 20 && (35..=60).contains(&loaded), "{}", result["probe"]);
     assert!(float(&result, "/probe/per_second") > 99.0);
     server.has_no_sockets_left();
 }
@@ -332,7 +333,7 @@ fn a_probe_runs_under_ceilings_that_admit_it_and_its_load() {
     let options = "--rate 1mbps --duration 500ms --probe --probe-idle 300ms --max-duration 2s";
     let result = result(&run(&mut server.client("tcp", options)));
     let (loaded, _) = exact(&result["probe"]["loaded"]);
-    assert!(loaded.abs_diff(50) <= 2, "{}", result["probe"]);
+    assert!((35..=60).contains(&loaded), "{}", result["probe"]);
     let output =
         run(&mut server.client("tcp", &options.replace("--probe-idle 300ms", "--probe-idle 1600ms")));
     assert!(stderr(&output).contains("of 2s 100ms exceeds the ceiling of 2s"), "{}", stderr(&output));
