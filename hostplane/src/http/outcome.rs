@@ -130,3 +130,10 @@ pub(crate) struct HttpOutcome {
     /// Requests that servers of HTTP/2 permitted to be under way at the same time, all connections together.
     pub(crate) permitted: Option<u64>,
 }
+
+impl HttpOutcome {
+    /// Seconds of sending of a trial that ended before its schedule; `None`: it had its time.
+    pub(super) fn stopped_s(&self) -> Option<f64> {
+        (self.interrupted || !self.failures.is_empty()).then_some(self.sending_s)
+    }
+}

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use linerate_traffic::limit::Limit;
-use linerate_traffic::schedule::Schedule;
 use linerate_wire::report::{Distribution, LatencySummary};
 use linerate_wire::streams::CpuUse;
 use linerate_wire::time::Throttling;
@@ -35,6 +33,8 @@ pub(crate) struct HttpResult {
     /// Time of sending; from then on, requests under way were waited for. A number of requests at constant intervals lasts
     /// at least as long as its schedule, with the pause after the last one.
     pub(crate) duration_s: f64,
+    /// From the start until the last worker ended, as measured: shorter than `duration_s` where nothing was left to do in the
+    /// pause after the last request.
     pub(crate) elapsed_s: f64,
     pub(crate) load: LoadPart,
     pub(crate) account: Account,
@@ -220,9 +220,9 @@ impl HttpResult {
         notes: Vec<String>,
     ) -> Self {
         let counters = outcome.counters;
-        let whole = !outcome.interrupted && outcome.failures.is_empty();
-        let schedule_s = schedule_s(spec).filter(|_| whole).unwrap_or(0.0);
-        let (sending_s, elapsed_s) = (outcome.sending_s.max(schedule_s), outcome.elapsed_s.max(schedule_s));
+        let stopped_s = outcome.stopped_s();
+        let schedule_s = spec.schedule_s().filter(|_| stopped_s.is_none()).unwrap_or(0.0);
+        let sending_s = outcome.sending_s.max(schedule_s);
         let requests_per_s = if sending_s > 0.0 { counters.answered_in_time as f64 / sending_s } else { 0.0 };
         let statuses = [
             ("2xx", counters.status_2xx),
@@ -243,8 +243,8 @@ impl HttpResult {
             requests: answered,
             requests_per_s,
             duration_s: sending_s,
-            elapsed_s,
-            load: load_part(spec, if whole { None } else { Some(sending_s) }, outcome.permitted),
+            elapsed_s: outcome.elapsed_s,
+            load: load_part(spec, stopped_s, outcome.permitted),
             account: Account {
                 intended: counters.intended,
                 sent: counters.sent,
@@ -288,30 +288,6 @@ impl HttpResult {
     }
 }
 
-/// Time until the schedule of a number of requests at constant intervals ends: with the pause after the last one.
-fn schedule_s(spec: &HttpSpec) -> Option<f64> {
-    let HttpLoad::Open { stages, arrivals: Arrivals::Constant, .. } = &spec.load else { return None };
-    let ends_s = Schedule::new(stages, 1.0).time_of(spec.requests?)?;
-    Some(spec.duration_ms.map_or(ends_s, |ms| ends_s.min(ms as f64 / 1e3)))
-}
-
-/// Requests per second of an open loop's schedule: its mean until its end, or until `stopped_s`.
-fn intended_per_s(spec: &HttpSpec, stopped_s: Option<f64>) -> Option<f64> {
-    let HttpLoad::Open { stages, .. } = &spec.load else { return None };
-    let schedule = Schedule::new(stages, 1.0);
-    if let [only] = stages.as_slice()
-        && only.from_per_s == only.to_per_s
-    {
-        return Some(only.from_per_s);
-    }
-    Some(match stopped_s {
-        Some(seconds) => schedule.mean_rate(Some(seconds)),
-        None => {
-            schedule.mean_rate_within(&Limit { duration_ms: spec.duration_ms, packets: spec.requests }, 1)
-        }
-    })
-}
-
 fn load_part(spec: &HttpSpec, stopped_s: Option<f64>, permitted: Option<u64>) -> LoadPart {
     let arrivals = match &spec.load {
         HttpLoad::Closed => None,
@@ -325,7 +301,7 @@ fn load_part(spec: &HttpSpec, stopped_s: Option<f64>, permitted: Option<u64>) ->
         permitted,
         threads: spec.workers(),
         arrivals,
-        intended_per_s: intended_per_s(spec, stopped_s),
+        intended_per_s: spec.intended_per_s(stopped_s),
         requests_per_connection: spec.requests_per_connection,
         timeout_ms: spec.timeout_ms,
         max_pending: arrivals.map(|_| spec.most_pending),
@@ -362,35 +338,5 @@ fn latency(spec: &HttpSpec, counters: &HttpCounters, times: super::outcome::Http
             send_error_ns: times.send_error.map(|times| times.histogram).unwrap_or_default(),
             handshake_ns: times.handshake.map(|times| times.histogram).unwrap_or_default(),
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use linerate_traffic::profile::StageRates;
-
-    use super::super::spec::tests::spec;
-    use super::*;
-
-    #[test]
-    fn the_intended_rate_is_the_schedules_and_not_the_time_between_requests() {
-        let open = |stages: Vec<StageRates>, arrivals, requests, duration_ms| {
-            let load = HttpLoad::Open { stages, arrivals, seed: 1 };
-            HttpSpec { load, requests, duration_ms, ..spec("http://127.0.0.1/") }
-        };
-        let steady = || vec![StageRates::steady(100.0)];
-        let ramp = || vec![StageRates { from_per_s: 0.0, to_per_s: 200.0, seconds: 2.0 }];
-        for (spec, stopped_s, intended, schedule) in [
-            (open(steady(), Arrivals::Constant, Some(2), None), None, Some(100.0), Some(0.02)),
-            (open(steady(), Arrivals::Constant, Some(2), None), Some(0.01), Some(100.0), Some(0.02)),
-            (open(steady(), Arrivals::Constant, Some(2), Some(10)), None, Some(100.0), Some(0.01)),
-            (open(steady(), Arrivals::Poisson, Some(2), None), None, Some(100.0), None),
-            (open(steady(), Arrivals::Poisson, None, Some(1000)), None, Some(100.0), None),
-            (open(ramp(), Arrivals::Constant, None, Some(2000)), None, Some(100.0), None),
-            (open(ramp(), Arrivals::Constant, None, Some(2000)), Some(1.0), Some(50.0), None),
-            (spec("http://127.0.0.1/"), None, None, None),
-        ] {
-            assert_eq!((intended_per_s(&spec, stopped_s), schedule_s(&spec)), (intended, schedule));
-        }
     }
 }

@@ -6,8 +6,10 @@ use linerate_hardware::CpuSet;
 use linerate_http::request::Request;
 use linerate_http::response::NamedBy;
 use linerate_http::tls::client::ClientTls;
+use linerate_traffic::limit::Limit;
 use linerate_traffic::profile::StageRates;
 use linerate_traffic::safety::WINDOW_S;
+use linerate_traffic::schedule::Schedule;
 use serde::Serialize;
 
 use crate::streams::pool::PoolError;
@@ -202,6 +204,30 @@ impl HttpSpec {
         }
         Ok((workers * WINDOW_NS / others.max(f64::MIN_POSITIVE)).ceil() as u64)
     }
+
+    /// Time until the schedule of a number of requests at constant intervals ends: with the pause after the last one.
+    pub(super) fn schedule_s(&self) -> Option<f64> {
+        let HttpLoad::Open { stages, arrivals: Arrivals::Constant, .. } = &self.load else { return None };
+        let ends_s = Schedule::new(stages, 1.0).time_of(self.requests?)?;
+        Some(self.duration_ms.map_or(ends_s, |ms| ends_s.min(ms as f64 / 1e3)))
+    }
+
+    /// Requests per second of an open loop's schedule: its mean until its end, or until `stopped_s`.
+    pub(super) fn intended_per_s(&self, stopped_s: Option<f64>) -> Option<f64> {
+        let HttpLoad::Open { stages, .. } = &self.load else { return None };
+        let schedule = Schedule::new(stages, 1.0);
+        if let [only] = stages.as_slice()
+            && only.from_per_s == only.to_per_s
+        {
+            return Some(only.from_per_s);
+        }
+        Some(match stopped_s {
+            Some(seconds) => schedule.mean_rate(Some(seconds)),
+            None => {
+                schedule.mean_rate_within(&Limit { duration_ms: self.duration_ms, packets: self.requests }, 1)
+            }
+        })
+    }
 }
 
 #[cfg(test)]
@@ -270,6 +296,28 @@ pub(super) mod tests {
         ] {
             let error = spec.check().unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_intended_rate_is_the_schedules_and_not_the_time_between_requests() {
+        let open = |stages: Vec<StageRates>, arrivals, requests, duration_ms| {
+            let load = HttpLoad::Open { stages, arrivals, seed: 1 };
+            HttpSpec { load, requests, duration_ms, ..spec("http://127.0.0.1/") }
+        };
+        let steady = || vec![StageRates::steady(100.0)];
+        let ramp = || vec![StageRates { from_per_s: 0.0, to_per_s: 200.0, seconds: 2.0 }];
+        for (spec, stopped_s, intended, schedule) in [
+            (open(steady(), Arrivals::Constant, Some(2), None), None, Some(100.0), Some(0.02)),
+            (open(steady(), Arrivals::Constant, Some(2), None), Some(0.01), Some(100.0), Some(0.02)),
+            (open(steady(), Arrivals::Constant, Some(2), Some(10)), None, Some(100.0), Some(0.01)),
+            (open(steady(), Arrivals::Poisson, Some(2), None), None, Some(100.0), None),
+            (open(steady(), Arrivals::Poisson, None, Some(1000)), None, Some(100.0), None),
+            (open(ramp(), Arrivals::Constant, None, Some(2000)), None, Some(100.0), None),
+            (open(ramp(), Arrivals::Constant, None, Some(2000)), Some(1.0), Some(50.0), None),
+            (spec("http://127.0.0.1/"), None, None, None),
+        ] {
+            assert_eq!((spec.intended_per_s(stopped_s), spec.schedule_s()), (intended, schedule));
         }
     }
 }

@@ -125,7 +125,7 @@ fn limit(spec: &HttpSpec, outcome: &HttpOutcome, evidence: &mut Vec<String>) -> 
         evidence.push("requests left late although a connection was free".to_owned());
         return LoadLimit::ClientLimited;
     }
-    let intended = if outcome.sending_s > 0.0 { counters.intended as f64 / outcome.sending_s } else { 0.0 };
+    let intended = spec.intended_per_s(outcome.stopped_s()).unwrap_or(0.0);
     let carried = places as f64 * 1e9 / (shortest_ns.max(1) as f64);
     let at_once = match spec.streams {
         Some(_) => format!(" with {places} requests at the same time"),
