@@ -7,7 +7,7 @@ use linerate_wire::streams::{ReceivedSample, ReceivingReport, SendingReport, Sen
 use crate::streams::report::{EndReport, EndSample, LastReading};
 use crate::streams::session::{MOST_STREAMS_OF_SAMPLE, point};
 
-/// Share of an interval from which a rest in which nothing moved is shown.
+/// Share of an interval from which a rest is an interval of its own; a shorter one belongs to the interval before it.
 const SHOWN_SHARE: u64 = 10;
 
 /// Completes the samples of a trial by the ends' accounts, so that intervals add up to them. True when a last interval was
@@ -35,17 +35,22 @@ pub(super) fn close(
     {
         fold(server, theirs);
     }
+    let shown_ns = u64::from(interval_ms) * 1_000_000 / SHOWN_SHARE;
+    if let Some((client, server)) = samples.back_mut()
+        && end_ns - client.at_ns < shown_ns
+    {
+        extend(client, own, end_ns);
+        server.iter_mut().zip(theirs).for_each(|(server, theirs)| extend(server, theirs, end_ns));
+        return false;
+    }
     let none = (EndSample::default(), Some(EndSample::default()));
     let (client, server) = samples.back().unwrap_or(&none);
     let index = client.index + 1;
-    let last = total(client, own, index, end_ns);
-    let their_last = theirs.zip(server.as_ref()).map(|(theirs, before)| total(before, theirs, index, end_ns));
-    let moved = moved(client, &last)
-        || server.as_ref().zip(their_last.as_ref()).is_some_and(|(before, now)| moved(before, now));
-    let shown_ns = u64::from(interval_ms) * 1_000_000 / SHOWN_SHARE;
-    if end_ns == 0 || !moved && end_ns - client.at_ns < shown_ns {
+    if end_ns == 0 {
         return false;
     }
+    let last = total(client, own, index, end_ns);
+    let their_last = theirs.zip(server.as_ref()).map(|(theirs, before)| total(before, theirs, index, end_ns));
     samples.push_back((last, their_last));
     true
 }
@@ -53,6 +58,12 @@ pub(super) fn close(
 /// A server that has ended before the client's last samples has none for them.
 fn complete_server(samples: &mut VecDeque<(EndSample, Option<EndSample>)>, theirs: &EndReport) {
     let known = samples.iter().rposition(|(_, server)| server.is_some());
+    let next_ns = samples.get(known.map_or(0, |at| at + 1)).map(|(client, _)| client.at_ns);
+    let last = known.and_then(|at| samples.get_mut(at)?.1.as_mut());
+    if let Some((last, _)) = last.zip(next_ns).filter(|(last, next_ns)| *next_ns <= last.at_ns) {
+        // The server's last reading was later than the client's next one: no time is left for an interval with bytes.
+        fold(last, theirs);
+    }
     let mut before = known.and_then(|at| samples.get(at)?.1.clone()).unwrap_or_default();
     for (client, server) in samples.range_mut(known.map_or(0, |at| at + 1)..) {
         before = total(&before, theirs, client.index, client.at_ns);
@@ -75,6 +86,12 @@ fn fold(sample: &mut EndSample, report: &EndReport) {
         received.alive = alive;
     }
     *sample = whole;
+}
+
+/// Puts the whole account into a sample, and moves its end to `end_ns` unless it is later.
+fn extend(sample: &mut EndSample, report: &EndReport, end_ns: u64) {
+    fold(sample, report);
+    sample.at_ns = sample.at_ns.max(end_ns);
 }
 
 /// The whole account as a sample at `at_ns`. `before` is the last one in which CPU time and delays were read.
@@ -124,16 +141,6 @@ fn received(receiving: &ReceivingReport, before: &EndSample, each: bool) -> Rece
         alive: bytes().zip(earlier).filter(|(now, before)| each && now != before).count() as u32,
         stream_bytes: bytes().filter(|_| each).collect(),
     }
-}
-
-/// True when something was sent or received between two samples.
-fn moved(before: &EndSample, now: &EndSample) -> bool {
-    let counts = |sample: &EndSample| {
-        let sent = sample.sent.as_ref().map_or((0, 0), |sent| (sent.bytes, sent.datagrams));
-        let received = sample.received.as_ref();
-        (sent, received.map_or((0, 0), |received| (received.bytes, received.datagrams + received.duplicates)))
-    };
-    counts(before) != counts(now)
 }
 
 #[cfg(test)]

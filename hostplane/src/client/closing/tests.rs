@@ -151,10 +151,19 @@ fn what_was_counted_while_samples_were_taken_is_in_the_last_one() {
     assert_eq!((late.len(), received.datagrams, late[0].0.at_ns), (1, 99, S + 9));
     let mean = shown(&late)[0].directions[0].received.as_ref().unwrap().mean_delay_ns;
     assert_eq!(mean, Some(70.0));
-    // A rest without payload is no interval when it is short.
-    let mut quiet = samples();
-    assert!(!close(&mut quiet, &sender(1.09, 100), Some(&receiver(1.0, 98)), 1000));
-    assert!(close(&mut quiet, &sender(1.2, 100), Some(&receiver(1.0, 98)), 1000));
+    // A rest is no interval of its own when it is short, with payload or without.
+    for (sent, received) in [(100, 98), (104, 103)] {
+        let mut short = samples();
+        assert!(!close(&mut short, &sender(1.09, sent), Some(&receiver(1.08, received)), 1000));
+        let all = shown(&short);
+        assert_eq!((all.len(), all[0].end_s, sums(&all)), (1, 1.09, (sent * BYTES, received * BYTES)));
+        // CPU time and delays were read before the rest.
+        let delays = all[0].directions[0].received.as_ref().unwrap().mean_delay_ns;
+        let cpus = [all[0].client_cpus, all[0].server_cpus].map(|cpus| (cpus.unwrap() * 1e6).round());
+        assert_eq!((cpus, delays), ([5e5; 2], Some(70.0)));
+    }
+    let mut long = samples();
+    assert!(close(&mut long, &sender(1.2, 100), Some(&receiver(1.0, 98)), 1000));
 }
 
 #[test]
@@ -163,4 +172,15 @@ fn a_server_that_ended_before_a_sample_is_in_it_with_its_account() {
         VecDeque::from([(client(1, S, 50), Some(server(1, S, 50))), (client(2, 2 * S, 60), None)]);
     close(&mut samples, &sender(1.5, 60), Some(&receiver(1.5, 60)), 1000);
     assert_eq!((samples.len(), sums(&shown(&samples))), (2, (60_000, 60_000)));
+}
+
+#[test]
+fn no_interval_of_a_server_has_bytes_and_no_time() {
+    // The server's reading is later than the client's next one.
+    let mut samples =
+        VecDeque::from([(client(1, S, 50), Some(server(1, 3 * S, 50))), (client(2, 2 * S, 60), None)]);
+    close(&mut samples, &sender(1.5, 60), Some(&receiver(1.5, 60)), 1000);
+    let all = shown(&samples);
+    let rates = all.iter().map(|one| one.directions[0].received.as_ref().unwrap().bps);
+    assert_eq!(rates.collect::<Vec<_>>(), [60_000.0 * 8.0 / 3.0, 0.0]);
 }
