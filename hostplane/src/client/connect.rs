@@ -96,7 +96,7 @@ pub(crate) async fn reach(
     let fits = |address: &SocketAddr| {
         family.admits(address.ip()) && bound.is_none_or(|own| own.is_ipv4() == address.is_ipv4())
     };
-    let mut last = unresolved("none of the asked version of IP".to_owned());
+    let mut last = ClientError::OtherVersion { host: host.clone() };
     for address in found.into_iter().filter(fits) {
         let socket = towards(address, Protocol::Tcp, place)?;
         match open(socket, address).await {

@@ -115,6 +115,10 @@ pub(crate) struct Samples<'a> {
 pub(crate) enum ClientError {
     #[error("{host}: no address of this name: {reason}\n  remedy: {}", remedy_of_name(host))]
     Unresolved { host: String, reason: String },
+    #[error(
+        "{host}: no address of the version of IP that -4, -6 or --bind leaves\n  remedy: leave that option out, or give it for the version that {host} has"
+    )]
+    OtherVersion { host: String },
     #[error("nothing listens at {0}\n  remedy: start a server there: linerate-hostplane serve --listen {0}")]
     Refused(SocketAddr),
     #[error(
@@ -153,10 +157,18 @@ pub(crate) enum ClientError {
     Interrupted,
 }
 
+/// What helps when the resolver knows no such name.
 fn remedy_of_name(host: &str) -> String {
-    match host.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            format!("give the port by its option: {name} --port {port}")
+    let with_port = |name: &str, port: &str| format!("give the port by its option: {name} --port {port}");
+    // Brackets part an address of IPv6 from a port.
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return with_port(&address.ip().to_string(), &address.port().to_string());
+    }
+    match host.split_once(':') {
+        Some((name, port))
+            if !name.is_empty() && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            with_port(name, port)
         }
         _ => format!("give an address, or see whether the name is right (getent hosts {host})"),
     }
@@ -171,3 +183,28 @@ pub(crate) async fn interrupted(stop: &mut watch::Receiver<bool>) {
 
 /// Longest wait for a connection.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_behind_a_name_has_its_option_and_an_address_of_ipv6_is_no_port() {
+        for (host, expected) in [
+            ("host:5201", Some("host --port 5201")),
+            ("[2001:db8::1]:5201", Some("2001:db8::1 --port 5201")),
+            ("2001:db8::g:1", None),
+            ("2001:db8::1", None),
+            ("::1", None),
+            (":5201", None),
+            ("host:", None),
+            ("host", None),
+        ] {
+            let remedy = remedy_of_name(host);
+            match expected {
+                Some(expected) => assert_eq!(remedy, format!("give the port by its option: {expected}")),
+                None => assert!(remedy.starts_with("give an address"), "{host}: {remedy}"),
+            }
+        }
+    }
+}

@@ -371,7 +371,7 @@ async fn resolve(target: &Target, family: Family) -> Result<Vec<std::net::Socket
     let mut addresses: Vec<_> = found.filter(|address| family.admits(address.ip())).collect();
     addresses.dedup();
     if addresses.is_empty() {
-        return Err(unresolved("none of this version of IP".to_owned()).into());
+        return Err(ClientError::OtherVersion { host: target.host.clone() }.into());
     }
     Ok(addresses)
 }

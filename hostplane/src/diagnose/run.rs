@@ -114,14 +114,12 @@ pub(crate) async fn run(
 
 /// The first address of the host of the right version.
 async fn resolve(plan: &Plan) -> Result<SocketAddr, ClientError> {
-    let unresolved = |reason: String| ClientError::Unresolved {
-        host: linerate_logging::terminal::escaped_line(&plan.host),
-        reason,
-    };
+    let host = linerate_logging::terminal::escaped_line(&plan.host);
+    let unresolved = |reason: String| ClientError::Unresolved { host: host.clone(), reason };
     let found = lookup_host((plan.host.as_str(), plan.port)).await;
     let mut found = found.map_err(|error| unresolved(error.to_string()))?;
     let address = found.find(|address| plan.family.admits(address.ip()));
-    address.ok_or_else(|| unresolved("none of the asked version of IP".to_owned()))
+    address.ok_or(ClientError::OtherVersion { host })
 }
 
 /// A connection that asks what the server sees; it is open all the time, so that a full table of connections
