@@ -163,4 +163,4 @@ fn verdict(outcome: &Outcome, direction: Direction, figures: &DirectionResult) -
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

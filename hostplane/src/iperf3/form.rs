@@ -36,6 +36,14 @@ struct Source<'a> {
     failures: &'a [String],
 }
 
+impl Source<'_> {
+    /// A count of a whole test of which none was taken at the end of the omitted beginning: null where there is one, beside
+    /// sums without it.
+    fn uncounted(&self, whole: u64) -> Value {
+        if self.omit_s > 0 { Value::Null } else { whole.into() }
+    }
+}
+
 /// A test with iperf3, with all that this program knows of it in the field `linerate`.
 pub(crate) fn of_test(result: &TestResult, cookie: &str) -> Result<Value, serde_json::Error> {
     let omitted = omitted(result);
@@ -276,7 +284,7 @@ fn end(source: &Source<'_>) -> Value {
         };
         let (mut sent, mut received) = (sum(sums.sent), sum(sums.received));
         if let Some(tcp) = &direction.tcp {
-            set(&mut sent, "retransmits", tcp.retransmits.into());
+            set(&mut sent, "retransmits", source.uncounted(tcp.retransmits));
         }
         if let Some(datagrams) = &direction.udp {
             let jitter = datagrams.jitter_ns.map(|(mean, _)| mean / 1e6);
@@ -325,7 +333,7 @@ fn byte_stream(
     };
     let mut sent = of(stream.sent.as_ref().map(|sent| sent.bytes.saturating_sub(omitted)), sums.sent.seconds);
     if let Some(info) = stream.sent.as_ref().and_then(|sent| sent.tcp) {
-        set(&mut sent, "retransmits", info.retransmits.into());
+        set(&mut sent, "retransmits", source.uncounted(info.retransmits.into()));
         set(&mut sent, "mean_rtt", info.rtt_us.into());
         set(&mut sent, "min_rtt", info.min_rtt_us.into());
     }
@@ -364,7 +372,7 @@ fn datagram_stream(
         "bytes": bytes, "bits_per_second": bps,
         "jitter_ms": stream.received.as_ref().and_then(|received| received.jitter_ns).map(|ns| ns / 1e6),
         "lost_packets": lost, "packets": sent.or(received), "lost_percent": share,
-        "out_of_order": stream.received.as_ref().map(|received| received.reordered),
+        "out_of_order": stream.received.as_ref().map(|received| source.uncounted(received.reordered)),
         "sender": sends(source, direction.direction),
     } })
 }

@@ -109,3 +109,75 @@ fn counts(stream: &StreamResult) -> StreamCounters {
         (None, None) => StreamCounters::default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use linerate_wire::streams::Protocol;
+
+    use super::super::account::tests::{received, report, result, says, sent, trial};
+    use super::super::outcome::Role;
+    use super::*;
+    use crate::spec::Directions;
+
+    const OMIT_S: u64 = 1;
+
+    fn moved(bytes: u64, seconds: f64) -> Moved {
+        Moved::within(Some(bytes), Some(seconds))
+    }
+
+    #[test]
+    fn a_sender_counts_what_it_sent_after_the_omitted_beginning() {
+        let spec = trial(Protocol::Tcp, Directions::Reverse);
+        let own = report(Some(sent(90_000, 0)), None);
+        let mut test = result(Role::Server, spec, own, Some(says(58_000, 0, 0)));
+        test.directions[0].figures.sending_s = Some(3.0);
+        let before = StreamCounters { bytes: 30_000, ..StreamCounters::default() };
+        let sums = Sums::counted(OMIT_S, &test.directions[0], &[(0, before)]);
+        assert_eq!(sums.sent, Moved { bytes: Some(60_000), bps: Some(240_000.0), seconds: Some(2.0) });
+        // Its client counts likewise, and tells its own time.
+        assert_eq!((sums.received, sums.packets), (moved(58_000, 1.0), None));
+    }
+
+    #[test]
+    fn a_receiver_counts_what_came_after_the_omitted_beginning_over_the_senders_time_at_least() {
+        let spec = trial(Protocol::Udp, Directions::Forward);
+        let own = report(None, Some(received(90_000, 90)));
+        let mut test = result(Role::Server, spec, own, Some(says(66_000, 66, 0)));
+        let before = StreamCounters { bytes: 30_000, datagrams: 30, missing: 4, ..StreamCounters::default() };
+        for (over_s, seconds) in [(3.0, 2.0), (1.5, 1.0)] {
+            let figures = &mut test.directions[0].figures;
+            figures.received_over_s = Some(over_s);
+            let udp = figures.udp.as_mut().unwrap();
+            (udp.sent, udp.lost) = (Some(100), Some(10));
+            let sums = Sums::counted(OMIT_S, &test.directions[0], &[(0, before)]);
+            assert_eq!((sums.sent, sums.received), (moved(66_000, 1.0), moved(60_000, seconds)));
+            // Of 100 datagrams 34 were omitted, and 4 of the 10 lost ones were among them.
+            assert_eq!(
+                (sums.packets, sums.lost, sums.lost_percent()),
+                (Some(66), Some(6), Some(600.0 / 66.0))
+            );
+        }
+    }
+
+    #[test]
+    fn a_test_that_ended_before_the_omission_has_counted_nothing() {
+        for (directions, own) in [
+            (Directions::Forward, report(None, Some(received(90_000, 90)))),
+            (Directions::Reverse, report(Some(sent(90_000, 90)), None)),
+        ] {
+            let mut test = result(Role::Server, trial(Protocol::Udp, directions), own, None);
+            test.omit_s = OMIT_S;
+            let sums = Sums::counted(OMIT_S, &test.directions[0], &omitted(&test));
+            let own = if directions == Directions::Forward { sums.received } else { sums.sent };
+            assert_eq!(own, Moved { bytes: Some(0), bps: None, seconds: Some(0.0) });
+            assert_eq!(sums.packets.unwrap_or(0), 0);
+        }
+    }
+
+    #[test]
+    fn a_test_without_omission_omits_nothing() {
+        let own = report(None, Some(received(90_000, 90)));
+        let test = result(Role::Server, trial(Protocol::Udp, Directions::Forward), own, None);
+        assert!(omitted(&test).is_empty());
+    }
+}

@@ -8,12 +8,12 @@ use crate::spec::{Directions, tcp_spec};
 use crate::streams::counters::StreamCounters;
 use crate::streams::report::EndReport;
 
-fn trial(protocol: Protocol, directions: Directions) -> TrialSpec {
+pub(in super::super) fn trial(protocol: Protocol, directions: Directions) -> TrialSpec {
     let each = StreamsSpec { protocol, block_bytes: 1000, load: Load::BitsPerSecond(8e6), ..tcp_spec() };
     TrialSpec { directions, interval_ms: 1000, server_cpu: None, each }
 }
 
-fn sent(bytes: u64, datagrams: u64) -> SentStream {
+pub(in super::super) fn sent(bytes: u64, datagrams: u64) -> SentStream {
     SentStream {
         stream: 0,
         local: None,
@@ -34,7 +34,7 @@ fn sent(bytes: u64, datagrams: u64) -> SentStream {
     }
 }
 
-fn received(bytes: u64, datagrams: u64) -> ReceivedStream {
+pub(in super::super) fn received(bytes: u64, datagrams: u64) -> ReceivedStream {
     ReceivedStream {
         stream: 0,
         local: None,
@@ -58,7 +58,7 @@ fn received(bytes: u64, datagrams: u64) -> ReceivedStream {
     }
 }
 
-fn report(sent: Option<SentStream>, received: Option<ReceivedStream>) -> EndReport {
+pub(in super::super) fn report(sent: Option<SentStream>, received: Option<ReceivedStream>) -> EndReport {
     EndReport {
         sending: sent.map(|stream| SendingReport {
             duration_s: 1.0,
@@ -82,7 +82,7 @@ fn report(sent: Option<SentStream>, received: Option<ReceivedStream>) -> EndRepo
 }
 
 /// The peer's results of one stream.
-fn says(bytes: u64, packets: i64, errors: i64) -> Results {
+pub(in super::super) fn says(bytes: u64, packets: i64, errors: i64) -> Results {
     let stream = StreamResults {
         id: 1,
         bytes,
@@ -95,7 +95,12 @@ fn says(bytes: u64, packets: i64, errors: i64) -> Results {
     Results { streams: vec![stream], ..Results::default() }
 }
 
-fn result(role: Role, spec: TrialSpec, own: EndReport, foreign: Option<Results>) -> TestResult {
+pub(in super::super) fn result(
+    role: Role,
+    spec: TrialSpec,
+    own: EndReport,
+    foreign: Option<Results>,
+) -> TestResult {
     let address = "127.0.0.1:5201".parse().unwrap();
     TestResult::of(&Outcome {
         role,
