@@ -13,8 +13,9 @@ pub(crate) struct Shared {
     pub(crate) stop: AtomicBool,
     /// True when responses are not waited for any more: the server has ended, or the user does not wait.
     pub(crate) cut: AtomicBool,
-    /// Instants between which requests count as sent under load; `u64::MAX`: not yet.
+    /// Requests that are due from this instant on count as sent under load; `u64::MAX`: not yet.
     pub(crate) load_from_ns: AtomicU64,
+    /// End of the load beside the requests, from which on none is due; `u64::MAX`: not known.
     pub(crate) load_until_ns: AtomicU64,
 }
 
@@ -72,12 +73,12 @@ impl Tally {
     }
 }
 
-/// When a request was sent, with respect to the load beside it.
+/// When a request was due (without a rate: sent), with respect to the load beside it. None is due after the load: what a stall
+/// keeps back until then is of the load, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Idle,
     Loaded,
-    After,
 }
 
 /// A stream's account.
@@ -86,8 +87,6 @@ pub(crate) struct StreamTally {
     /// Before a load began; all requests where there is none.
     pub(crate) idle: Tally,
     pub(crate) loaded: Tally,
-    /// After the load's end.
-    pub(crate) after: Tally,
     /// Responses that came after their request counted as lost.
     pub(crate) late: u64,
     /// Further copies of responses, and responses later than what is remembered of lost requests.
@@ -110,19 +109,12 @@ impl StreamTally {
         match phase {
             Phase::Idle => &mut self.idle,
             Phase::Loaded => &mut self.loaded,
-            Phase::After => &mut self.after,
         }
     }
 }
 
 impl Shared {
-    pub(super) fn phase(&self, sent_ns: u64) -> Phase {
-        if sent_ns < self.load_from_ns.load(Ordering::Relaxed) {
-            Phase::Idle
-        } else if sent_ns < self.load_until_ns.load(Ordering::Relaxed) {
-            Phase::Loaded
-        } else {
-            Phase::After
-        }
+    pub(super) fn phase(&self, due_ns: u64) -> Phase {
+        if due_ns < self.load_from_ns.load(Ordering::Relaxed) { Phase::Idle } else { Phase::Loaded }
     }
 }

@@ -31,9 +31,9 @@ pub(crate) struct ProbeResult {
     pub(crate) complete: bool,
     pub(crate) failures: Vec<String>,
     pub(crate) per_second: f64,
-    /// Before the load began.
+    /// Those that were due before the load began.
     pub(crate) idle: PhaseResult,
-    /// From its beginning to the end of sending.
+    /// Those that were due from its beginning to the end of sending.
     pub(crate) loaded: PhaseResult,
     /// Median of the corrected times under load less the idle one, in nanoseconds; null when one is unknown.
     pub(crate) added_ns: Option<i64>,

@@ -141,7 +141,7 @@ impl ExchangeResult {
     pub(crate) fn of(exchanged: &Exchanged) -> Self {
         let mut sum = Tally::default();
         for stream in &exchanged.streams {
-            [&stream.idle, &stream.loaded, &stream.after].into_iter().for_each(|tally| sum.merge(tally));
+            [&stream.idle, &stream.loaded].into_iter().for_each(|tally| sum.merge(tally));
         }
         let streams = || exchanged.streams.iter();
         let mut failures: Vec<String> = exchanged.failure.iter().cloned().collect();

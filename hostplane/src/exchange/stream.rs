@@ -263,7 +263,7 @@ impl<'a> Asker<'a> {
         if self.asking.kind == ExchangeKind::Udp {
             self.room[..8].copy_from_slice(&number.to_le_bytes());
         }
-        let phase = self.shared.phase(partial.sent_ns);
+        let phase = self.shared.phase(partial.due_ns.unwrap_or(partial.sent_ns));
         // With a rate, responses are read while the socket is full: at neither end may both wait for the other.
         let wait = if self.asking.pace.is_some() { SendFlags::DONTWAIT } else { SendFlags::empty() };
         let result = send(&self.socket, &self.room[partial.bytes..bytes], SendFlags::NOSIGNAL | wait);

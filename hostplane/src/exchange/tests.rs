@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use linerate_agent::host::monotonic_ns;
@@ -63,6 +64,22 @@ fn requests_that_leave_late_are_timed_from_when_they_were_due() {
     let stream = Asker::new(socket.into(), behind(ExchangeKind::Tcp), &shared).run();
     server.join().unwrap();
     waited_since_they_were_due(&stream);
+}
+
+#[test]
+fn requests_that_a_stall_keeps_back_beyond_the_load_are_of_the_load() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let peer = listener.accept().unwrap().0;
+    let server = std::thread::spawn(move || answer(peer, 1, REQUESTS));
+    let (shared, asking) = (Shared::default(), behind(ExchangeKind::Tcp));
+    let before = 3;
+    shared.load_from_ns.store(asking.due_ns(before).unwrap(), Ordering::Relaxed);
+    shared.load_until_ns.store(asking.end_ns, Ordering::Relaxed);
+    let stream = Asker::new(socket.into(), Asking { end_ns: u64::MAX, ..asking }, &shared).run();
+    server.join().unwrap();
+    assert_eq!((stream.idle.requests, stream.loaded.requests), (before, REQUESTS - before));
+    assert_eq!((stream.idle.responses, stream.loaded.responses), (before, REQUESTS - before));
 }
 
 #[test]
