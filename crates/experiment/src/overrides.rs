@@ -197,6 +197,18 @@ mod tests {
     use super::*;
     use crate::Experiment;
 
+    #[test]
+    fn settings_do_not_show_passwords_of_urls() {
+        for text in ["spec.http.targets[0]=u:hunter2@h", "spec.x=[http://a:80/,http://u:hunter2@h/]"] {
+            let setting: Setting = text.parse().unwrap();
+            assert!(setting.option.contains("***@h") && !setting.option.contains("hunter2"), "{setting:?}");
+        }
+        for text in ["u:hunter2@h", "spec.x={u:hunter2@h"] {
+            let said = text.parse::<Setting>().unwrap_err();
+            assert!(said.contains("***@h") && !said.contains("hunter2"), "{said}");
+        }
+    }
+
     fn with(settings: &[&str]) -> Result<Experiment, String> {
         let mut overrides = Overrides::default();
         for text in settings {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use linerate_traffic::url::shown_within;
+use linerate_traffic::url::{HIDDEN, shown_within};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
@@ -16,9 +16,13 @@ const PHRASES: [(&str, &str); 5] = [
     ("budget breached", "the document is larger or deeper than any experiment or profile"),
 ];
 
-/// An error of the YAML parser, with its excerpt of the document and the document's name.
+/// An error of the YAML parser, with its excerpt of the document and the document's name. What a message hides is
+/// written in the excerpt in other forms, such as on two lines: then it is left out.
 pub fn excerpt(origin: &str, problem: &serde_saphyr::Error) -> String {
-    let text = for_users(&problem.to_string());
+    let mut text = for_users(&problem.to_string());
+    if text.lines().next().is_some_and(|message| message.contains(HIDDEN)) {
+        text = text.lines().take(2).collect::<Vec<_>>().join("\n");
+    }
     text.strip_prefix("error: ").unwrap_or(&text).replace("<input>", origin)
 }
 
@@ -159,12 +163,19 @@ mod tests {
     #[test]
     fn excerpts_do_not_show_passwords_of_urls() {
         type Targets = BTreeMap<String, Vec<crate::http::HttpTarget>>;
-        for text in
-            ["targets:\n- http://admin:hunter2@h/\n", "targets: [direct, 'http://admin:hunter2@h:80/x']\n"]
-        {
+        for text in [
+            "targets:\n- http://admin:hunter2@h/\n",
+            "targets: [direct, 'http://admin:hunter2@h:80/x']\n",
+            "targets: [http://10.0.0.1:80/,http://admin:hunter2@h/]\n",
+            "targets: ['http://u:pa hunter2@h/']\n",
+            "targets:\n- admin:hunter2@h\n",
+            "targets: [direct, 'http:/u:hunter2@h']\n",
+            "targets:\n- admin:pa hunter2@h\n",
+            "targets:\n- 'http://u:pa\n  hunter2@h'\n",
+        ] {
             let problem = serde_saphyr::from_str::<Targets>(text).unwrap_err();
             let said = excerpt("e.yaml", &problem);
-            assert!(said.contains("http://***@h") && !said.contains("hunter2"), "{said}");
+            assert!(said.contains("***@h") && !said.contains("hunter2"), "{said}");
         }
     }
 

@@ -187,8 +187,9 @@ impl TryFrom<String> for HttpTarget {
             url if url.contains("://") => Self::Url(Url::parse(url)?),
             _ => {
                 return Err(format!(
-                    "'{text}' is no target; give direct, nftables-random, nftables-inc, ipvs-rr, ipvs-wrr, ipvs-lc, ipvs-sh, haproxy, cluster-ip, \
-                     node-port, or a URL such as http://192.0.2.1:8080/"
+                    "'{}' is no target; give direct, nftables-random, nftables-inc, ipvs-rr, ipvs-wrr, ipvs-lc, ipvs-sh, haproxy, cluster-ip, \
+                     node-port, or a URL such as http://192.0.2.1:8080/",
+                    shown(&text)
                 ));
             }
         })
