@@ -86,11 +86,11 @@ pub(super) async fn measure(
             return Ok(Ending::Interrupted);
         }
     };
-    let ending = hand_over(args, &summary, store)?;
+    let ending = hand_over(args, &summary, store);
     if served && summary.status != Status::Interrupted {
         args.metrics.linger(later_signals).await;
     }
-    Ok(ending)
+    ending
 }
 
 /// Where a run of the kernel engine on this machine stores its results, and its agents.

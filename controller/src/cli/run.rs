@@ -270,16 +270,16 @@ async fn measure(
             return Ok(Ending::Interrupted);
         }
     };
-    let ending = hand_over(args, &summary, store)?;
+    let ending = hand_over(args, &summary, store);
     if served && summary.status != Status::Interrupted {
         args.metrics.linger(later_signals).await;
     }
-    Ok(ending)
+    ending
 }
 
-/// Prints a run's results, and exports them.
+/// Prints a run's results, and exports them, also where they cannot be printed.
 pub(super) fn hand_over(args: &RunArgs, summary: &Summary, store: &Store) -> anyhow::Result<Ending> {
-    show(summary, store, args.json)?;
+    let shown = show(summary, store, args.json);
     if !args.format.is_empty() {
         let exported = export(&args.results, &[store.id().to_owned()], &args.format, None)
             .context("the results are recorded, but not exported")?;
@@ -288,6 +288,7 @@ pub(super) fn hand_over(args: &RunArgs, summary: &Summary, store: &Store) -> any
         }
         say_left_out(&exported);
     }
+    shown?;
     Ok(match summary.status {
         Status::Complete if all_searches_are_regular(summary) => Ending::Done,
         Status::Complete => Ending::Irregular,
