@@ -311,8 +311,8 @@ impl ServiceTest {
                 let limit = percent(criteria.loss_ppb);
                 let reason = match trial.receiver_lost {
                     tester @ 1.. if !is_sum => {
-                        let path = format!("{} of {} packets lost", loss.lost, loss.all);
-                        format!("{path} without the tester's {tester}, {limit} allowed")
+                        let path = format!("{} of {} packets lost on the path", loss.lost, loss.all);
+                        format!("{path} ({tester} more may be the tester's own loss), {limit} allowed")
                     }
                     _ => format!("{} of {} packets lost, {limit} allowed", loss.lost, loss.all),
                 };
