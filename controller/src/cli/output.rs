@@ -10,7 +10,7 @@ use linerate_logging::terminal::escaped;
 
 /// Prints a line on standard output. A closed pipe is not an error.
 pub(super) fn print(text: &str) -> Result<(), OutputError> {
-    write_line(&escaped(text)).map(|_is_read| ())
+    write_line(text).map(|_is_read| ())
 }
 
 /// Prints a line on standard error; a write error is ignored.
