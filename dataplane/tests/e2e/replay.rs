@@ -322,7 +322,7 @@ fn frames_of_a_recording_that_left_late_are_noted() {
     let dir = tempfile::tempdir().unwrap();
     let recording = dir.path().join("recording.pcap");
     let frame = |i: u64| (Duration::from_millis(10 * i), 64, vec![7; 64]);
-    write_pcap(&recording, DataLink::ETHERNET, &(0..100).map(frame).collect::<Vec<_>>());
+    write_pcap(&recording, DataLink::ETHERNET, &(0..300).map(frame).collect::<Vec<_>>());
     let own =
         format!("tx --peer-mac {PEER} --linger 0s --json --interval 20ms --pcap {}", recording.display());
     let mut sender = Running::start(&mut dataplane(&eal(0, &["net_null0"]), &own));
@@ -333,7 +333,7 @@ fn frames_of_a_recording_that_left_late_are_noted() {
     let output = sender.output();
     assert!(output.status.success(), "{}", stderr(&output));
     let report = json(&output);
-    assert_eq!(number(&report, "sent_packets"), 100, "{report}");
+    assert_eq!(number(&report, "sent_packets"), 300, "{report}");
     assert_eq!(number(&report, "forgone_packets"), 0, "{report}");
     let notes = report["notes"].to_string();
     assert!(

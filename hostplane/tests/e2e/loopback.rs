@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::{
-    PROGRESS, Running, Server, exact_bytes, exact_datagrams, float, hostplane, json, number, result, run,
-    sockets, stderr, until,
+    PROGRESS, Running, Server, exact_bytes, exact_datagrams, float, hearing_hang_ups, hostplane, json,
+    number, result, run, sockets, stderr, until,
 };
 
 fn directions(result: &Value) -> Vec<&str> {
@@ -179,10 +179,10 @@ fn an_endless_trial_ends_at_a_signal_with_a_whole_account() {
     }
     // A trial with an end of its own that is ended earlier says so.
     for signals in [&["TERM"][..], &["HUP", "HUP"]] {
-        let mut client = Running::start(&mut hostplane(&format!(
+        let mut client = Running::start(&mut hearing_hang_ups(&hostplane(&format!(
             "tcp 127.0.0.1 --port {} --json --duration 1m --interval 100ms",
             server.port
-        )));
+        ))));
         client.wait_for_stderr(PROGRESS);
         for signal in signals {
             client.signal(signal);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::lab::Lab;
-use crate::common::{Running, hostplane, json, run, stderr};
+use crate::common::{Running, hearing_hang_ups, hostplane, json, run, stderr};
 
 /// An interface `t0` with two receive and two transmit queues at an end.
 fn queues(lab: &Lab) {
@@ -84,7 +84,7 @@ fn settings_are_restored_on_every_way_out() {
 
     // Signals, an absent command, one that is ended with the tuner.
     for signal in ["INT", "TERM", "HUP"] {
-        let mut running = Running::start(&mut tuned.apply("--rps on"));
+        let mut running = Running::start(&mut hearing_hang_ups(&tuned.apply("--rps on")));
         running.wait_for_stderr("in force until");
         assert_ne!(state(&lab), before);
         running.signal(signal);

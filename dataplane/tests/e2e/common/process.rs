@@ -118,6 +118,21 @@ pub fn signal(pid: u32, name: &str) {
     assert!(status.success());
 }
 
+/// The same program, which SIGHUP ends unless it handles it: also where the tests were started with SIGHUP ignored, as by `nohup`, and
+/// would bequeath that.
+pub fn hearing_hang_ups(command: &Command) -> Command {
+    let mut hearing = Command::new("env");
+    hearing.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => hearing.env(name, value),
+            None => hearing.env_remove(name),
+        };
+    }
+    hearing.stdin(Stdio::null());
+    hearing
+}
+
 /// Kills a process that does not end.
 struct Watchdog(std::sync::mpsc::Sender<()>);
 
