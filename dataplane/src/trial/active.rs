@@ -184,7 +184,8 @@ impl Active {
     /// clock.
     pub fn look_at_link(&mut self, setup: &PortSetup<'_>, now_ns: u64) {
         if self.link.is_due(now_ns) {
-            self.link.look(now_ns, setup.port.link_up(), setup.port.lacks_interface());
+            let lacks_interface = self.link.has_interface() && setup.port.lacks_interface();
+            self.link.look(now_ns, setup.port.link_up(), lacks_interface);
         }
     }
 

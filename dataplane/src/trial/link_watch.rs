@@ -26,6 +26,11 @@ impl LinkWatch {
         Self { interface, ..Self::default() }
     }
 
+    /// True when the kernel had an interface behind the port when the trial was armed.
+    pub(super) fn has_interface(&self) -> bool {
+        self.interface.is_some()
+    }
+
     /// True when the next check is due.
     pub(super) fn is_due(&self, now_ns: u64) -> bool {
         self.looked_ns.is_none_or(|looked| now_ns.saturating_sub(looked) >= Self::INTERVAL_NS)
@@ -34,7 +39,7 @@ impl LinkWatch {
     /// Records at an instant the link's state, and whether the kernel lacks the interface.
     pub(super) fn look(&mut self, now_ns: u64, up: bool, lacks_interface: bool) {
         self.looked_ns = Some(now_ns);
-        if self.interface.is_some() && lacks_interface {
+        if self.has_interface() && lacks_interface {
             self.gone_ns.get_or_insert(now_ns);
         }
         match (up, self.down_since_ns) {
