@@ -250,8 +250,8 @@ impl Pacer {
         due
     }
 
-    /// Notes how late the next packet of a recording is. It is late by milliseconds only if the looks are as far
-    /// apart, or packets wait all the time: a look each millisecond finds it.
+    /// Notes how late the next packet of a recording is. Looks are 1 ms apart: a shorter lateness may be missed, a
+    /// longer one is seen by at least one of them.
     #[cold]
     #[inline(never)]
     fn look_at_lateness(&mut self, elapsed: f64, due: u64) {
