@@ -203,12 +203,16 @@ impl Analysis {
         if !self.learning || self.previous_tag == Some(tag) {
             return false;
         }
-        // Frames wait meanwhile: nothing is allocated, and nothing is done for the first tag.
+        // Frames wait meanwhile: nothing is allocated, the table is passed through once, and not for the first tag.
         if self.tag.is_some() {
-            self.closed_gaps = self.sequence_gaps();
-            self.closed_before += self.before_join();
+            for (state, joined) in
+                self.flows.iter_mut().zip(&self.joined).filter(|(state, _)| !state.is_new())
+            {
+                self.closed_gaps += lost(state, Some(*joined));
+                self.closed_before += before_first(state, *joined);
+                *state = FlowState::default();
+            }
             self.several_trials |= self.counters.packets > 0;
-            self.flows.fill(FlowState::default());
             self.log.reset();
         }
         self.previous_tag = self.tag.replace(tag);
@@ -283,7 +287,8 @@ impl Analysis {
     }
 
     /// While learning: packets of the received flows that were sent before the first that arrived of their flow,
-    /// and did not arrive later. `None` for a receiver that is present from the beginning, or received nothing.
+    /// and did not arrive later, at most: see [`before_first`]. `None` for a receiver that is present from the
+    /// beginning, or received nothing.
     pub fn before_first(&self) -> Option<u64> {
         (self.learning && self.counters.packets > 0).then(|| self.closed_before + self.before_join())
     }

@@ -82,13 +82,15 @@ impl FlowTable {
 }
 
 /// Packets missing before the last one received of a flow that was joined at `joined`, or at its beginning.
+/// A lower bound for a joined flow with late packets: see [`before_first`].
 pub(super) fn lost(state: &FlowState, joined: Option<u32>) -> u64 {
     let first = u64::from(joined.unwrap_or(0));
     if state.is_new() { 0 } else { (state.next() - first).saturating_sub(state.received()) }
 }
 
-/// Packets missing before number `joined`, that of the first frame to arrive. With [`lost`] and those received,
-/// they are all that were sent up to the last one received.
+/// Packets missing before number `joined`, that of the first frame to arrive. An upper bound: a late packet from
+/// before `joined` is first subtracted from [`lost`]. The sum of both and those received is exact: all that were
+/// sent up to the last one received.
 pub(super) fn before_first(state: &FlowState, joined: u32) -> u64 {
     u64::from(joined).min(state.next().saturating_sub(state.received()))
 }

@@ -276,8 +276,9 @@ pub struct ReceiveReport {
     /// Packets lost at the end of a flow appear only in the difference between sent and received packets.
     pub sequence_gaps: u64,
     /// Of a receiver that learns the flows from what arrives: packets of these flows that were sent before the
-    /// first that arrived of their flow, and did not arrive later. It may have begun late, or they were lost;
-    /// they are in no other count. Absent from other receivers, and when no packet was received.
+    /// first that arrived of their flow, and did not arrive later. An upper bound where packets arrived late: the sum of
+    /// this and the [gaps](Self::sequence_gaps) is exact. The receiver may have begun late, or they were lost; they
+    /// are in no other count. Absent from other receivers, and when no packet was received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_first: Option<u64>,
     /// Frames too late to distinguish a first copy from a duplicate; they count as out of order.

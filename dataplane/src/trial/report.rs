@@ -160,8 +160,10 @@ pub(super) fn late_note(outcomes: &[TransmitOutcome], tick_hz: u64) -> Option<St
 /// Packets that were sent before the first that arrived of their flow, in one sentence.
 fn before_first_note(receive: &ReceiveReport) -> Option<String> {
     let packets = receive.before_first.filter(|packets| *packets > 0)?;
+    // A late one may have come from before the first.
+    let at_most = if receive.counters.out_of_order > 0 { "at most " } else { "" };
     Some(format!(
-        "{packets} packets of the received flows were sent before the first that arrived of their flow, and did not arrive: this receiver began \
+        "{at_most}{packets} packets of the received flows were sent before the first that arrived of their flow, and did not arrive: this receiver began \
          late, or they were lost; they do not count as lost"
     ))
 }
