@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use hugepage_check::check::shell_word;
 use serde_json::json;
@@ -162,23 +162,31 @@ pub(super) fn purge(args: &PurgeArgs) -> anyhow::Result<Ending> {
         say("nothing was removed");
         return Ok(Ending::Failed);
     }
-    purge::finish_earlier(&args.results)?;
-    let removed = ids.iter().try_for_each(|id| -> anyhow::Result<()> {
+    let mut forgotten = purge::finish_earlier(&args.results)?;
+    let mut removed = Vec::new();
+    let mut printed = Ok(());
+    let purged = ids.iter().try_for_each(|id| -> Result<(), PurgeError> {
         purge::purge(&args.results, id)?;
-        if !args.json {
-            print(&format!("removed {id}"))?;
+        removed.push(id.clone());
+        if !args.json && printed.is_ok() {
+            printed = print(&format!("removed {id}"));
         }
         Ok(())
     });
     // Also when one could not be removed, and for those of a purge that was killed.
-    let forgotten = forget_removed(&args.results);
-    removed?;
-    forgotten.context("the table of all experiments still has rows of removed ones")?;
-    if args.json {
-        print(&json!({ "removed": ids }).to_string())?;
-    } else if ids.is_empty() {
-        print("nothing to remove")?;
+    forgotten.extend(removed.iter().cloned());
+    if !forgotten.is_empty()
+        && let Err(error) = forget_removed(&args.results, &forgotten)
+    {
+        say(&format!("the table of all experiments still has rows of removed ones: {error}"));
     }
+    if args.json {
+        printed = print(&json!({ "removed": removed }).to_string());
+    } else if ids.is_empty() {
+        printed = print("nothing to remove");
+    }
+    purged?;
+    printed?;
     Ok(Ending::Done)
 }
 
@@ -282,6 +290,21 @@ mod tests {
         assert_eq!(purge(&args).unwrap(), Ending::Done);
         let rest = std::fs::read_to_string(&table).unwrap();
         assert!(rest.starts_with("exp_id,") && rest.lines().count() == 1, "{rest}");
+    }
+
+    #[test]
+    fn a_purge_whose_table_cannot_be_changed_is_done() {
+        let (results, id) = recorded();
+        std::os::unix::fs::symlink("/nowhere", results.path().join("summary_all_experiments.csv")).unwrap();
+        let args = PurgeArgs {
+            ids: vec![id.clone()],
+            incomplete: false,
+            yes: true,
+            results: results.path().to_owned(),
+            json: true,
+        };
+        assert_eq!(purge(&args).unwrap(), Ending::Done);
+        assert!(!results.path().join(&id).exists());
     }
 
     #[test]

@@ -196,19 +196,17 @@ pub fn export(
     Ok(Exported { written, left_out })
 }
 
-/// Takes the rows of experiments that are not in `results` any more from its table of all experiments, which is
-/// replaced atomically. Without a table nothing is done.
+/// Takes the rows of the removed experiments `ids` from the table of all experiments in `results`, which is replaced
+/// atomically. Without a table nothing is done.
 ///
 /// # Errors
 /// When the table cannot be read or written; then it remains.
-pub fn forget_removed(results: &Path) -> Result<(), ExportError> {
+pub fn forget_removed(results: &Path, ids: &[String]) -> Result<(), ExportError> {
     let _alone = alone(results)?;
     let name = InnerPath::parse(summary_csv::FILE).map_err(|error| ExportError::Place(error.to_string()))?;
     let directory = Enclosed::open(results)?;
     let Some(table) = directory.read(&name, MOST_JSON_BYTES)? else { return Ok(()) };
-    let ids = store::ids(results)?;
-    let is_kept = |id: &[u8]| ids.iter().any(|known| known.as_bytes() == id);
-    let rest = summary_csv::without_rows(&table, is_kept).map_err(summary_csv::SummaryCsvError::from)?;
+    let rest = summary_csv::without_rows(&table, ids).map_err(summary_csv::SummaryCsvError::from)?;
     if let Some(rest) = rest {
         directory.replace(&name, &rest).map_err(StoreError::in_place)?;
     }

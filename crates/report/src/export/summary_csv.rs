@@ -71,15 +71,12 @@ pub(super) fn summary_csv(
     Ok((writer.finish()?, left_out))
 }
 
-/// The table without the rows of experiments for which `is_kept` is false; `None` when it has no such rows, or is
-/// no table of experiments.
+/// The table without the rows of the experiments `ids`; `None` when it has no such rows, or is no table of
+/// experiments.
 ///
 /// # Errors
 /// When it cannot be read or written, which does not happen in memory.
-pub(super) fn without_rows(
-    table: &[u8],
-    is_kept: impl Fn(&[u8]) -> bool,
-) -> Result<Option<Vec<u8>>, csv::Error> {
+pub(super) fn without_rows(table: &[u8], ids: &[String]) -> Result<Option<Vec<u8>>, csv::Error> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(table);
     let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
     let mut is_changed = false;
@@ -88,7 +85,7 @@ pub(super) fn without_rows(
         let first = row.get(0).unwrap_or_default();
         match index {
             0 if first != COLUMNS[0].as_bytes() => return Ok(None),
-            1.. if !is_kept(first) => is_changed = true,
+            1.. if ids.iter().any(|id| id.as_bytes() == first) => is_changed = true,
             _ => writer.write_byte_record(&row)?,
         }
     }

@@ -174,23 +174,27 @@ fn a_damaged_trial_of_another_experiment_leaves_only_that_one_out_of_the_table_o
 fn the_table_of_all_experiments_loses_the_rows_of_removed_ones_only() {
     let (results, id) = recorded();
     let path = results.path().join("summary_all_experiments.csv");
-    forget_removed(results.path()).unwrap();
+    let forget = |ids: &[&str]| {
+        let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+        forget_removed(results.path(), &ids).unwrap();
+    };
+    forget(&["00000000"]);
     assert!(!path.exists(), "no table is made");
     export(results.path(), std::slice::from_ref(&id), &[ExportFormat::Summary], None).unwrap();
     let table = fs::read_to_string(&path).unwrap();
     let (header, row) = table.split_once('\n').unwrap();
-    // Cells with a comma stay as they are; so do rows of another length.
+    // Cells with a comma stay as they are; so do rows of another length, and those that somebody added.
     let of = |id: &str| format!("{id},\"tx0-rx0, far\",64\n");
-    fs::write(&path, format!("{header}\n{}{row}{}{}", of("00000000"), of(&id), of("ffffffff"))).unwrap();
-    forget_removed(results.path()).unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{table}{}", of(&id)));
+    let others = format!("{}{}", of("our own"), of("0badf00d"));
+    fs::write(&path, format!("{header}\n{}{row}{}{others}", of("00000000"), of("ffffffff"))).unwrap();
+    forget(&["00000000", "ffffffff"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{table}{others}"));
 
-    fs::remove_dir_all(results.path().join(&id)).unwrap();
-    forget_removed(results.path()).unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{header}\n"));
+    forget(&[&id]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{header}\n{others}"));
     let foreign = "name,id\nours,00000000\n";
     fs::write(&path, foreign).unwrap();
-    forget_removed(results.path()).unwrap();
+    forget(&["00000000", "ours"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), foreign, "a table of somebody else");
 }
 

@@ -117,18 +117,21 @@ fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Removes the remains of killed purges from `results`.
+/// Removes the remains of killed purges from `results`. Returns the ids of what it removed.
 ///
 /// # Errors
 /// When they cannot be removed.
-pub fn finish_earlier(results: &Path) -> Result<(), StoreError> {
+pub fn finish_earlier(results: &Path) -> Result<Vec<String>, StoreError> {
     let prefix = format!("{UNFINISHED}purge-");
+    let mut removed = Vec::new();
     for entry in fs::read_dir(results).map_err(at("read", results))? {
         let entry = entry.map_err(at("read", results))?;
         let name = entry.file_name();
-        if name.to_str().and_then(|name| name.strip_prefix(&prefix)).is_some_and(is_id) {
+        let id = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        if let Some(id) = id.filter(|id| is_id(id)) {
             remove(&entry.path())?;
+            removed.push(id.to_owned());
         }
     }
-    Ok(())
+    Ok(removed)
 }

@@ -48,7 +48,7 @@ fn a_purge_removes_an_experiment_and_nothing_else() {
     fs::create_dir(results.path().join(".part-purge-0badf00d")).unwrap();
     fs::create_dir(results.path().join(".part-purge-other")).unwrap();
     purge(results.path(), &id).unwrap();
-    finish_earlier(results.path()).unwrap();
+    assert_eq!(finish_earlier(results.path()).unwrap(), ["0badf00d"]);
     let left: Vec<_> =
         fs::read_dir(results.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, [".part-purge-other"]);
