@@ -97,8 +97,28 @@ pub(super) fn pair_up<'s>(a: &'s Summary, b: &'s Summary, settings: &Settings, p
             }
         }
     }
+    let is_load = |one: &Matched<'_>| one.pair == TOGETHER && one.metric.to_string().contains("received_bps");
+    if pairing.matched.iter().any(is_load) {
+        pairing.notes.extend(other_definition(a, b).or_else(|| other_definition(b, a)));
+    }
     let missing = of_b.iter().filter(|theirs| !of_a.iter().any(|ours| ours.profile == theirs.profile));
     pairing.unmatched.extend(missing.map(|theirs| only_in(theirs, None, b)));
+}
+
+/// That `earlier` states received loads until the last arrival, as earlier versions did, and `later` does not; `None`
+/// when that is not so.
+fn other_definition(earlier: &Summary, later: &Summary) -> Option<String> {
+    let has = |summary: &Summary, is_stated: bool| {
+        let mut connections = summary.streams.iter().flat_map(|trial| &trial.worst_connections);
+        connections.any(|one| one.received_bps.is_some() && one.received_over_s.is_some() == is_stated)
+    };
+    (has(earlier, false) && has(later, true)).then(|| {
+        format!(
+            "the received loads of {} are until the last arrival, as earlier versions stated them; those of {} are over the time of sending, \
+             or of arriving where that is longer",
+            earlier.experiment.id, later.experiment.id
+        )
+    })
 }
 
 /// Trials of an experiment whose rate is not that of all of their connections.
@@ -153,6 +173,25 @@ mod tests {
         let found = compare(&a, &b, &Settings::default()).unwrap();
         assert_eq!(names(&found), ["lost_ratio", "received_bps", "delay_p99_ns", "cpu_s_per_gbit"]);
         assert_eq!((found.compared[0].pair.as_str(), found.compared[0].a.repeats), ("together", 5));
+    }
+
+    #[test]
+    fn received_loads_of_two_definitions_are_noted() {
+        let a = repeats("aaaaaaaa", Protocol::Tcp);
+        let mut b = repeats("bbbbbbbb", Protocol::Tcp);
+        for one in b.streams.iter_mut().flat_map(|trial| &mut trial.worst_connections) {
+            one.received_over_s = None;
+        }
+        let notes = |a: &Summary, b: &Summary, metric: &str| {
+            let metrics = vec![Metric::parse(metric).unwrap()];
+            compare(a, b, &Settings { metrics, ..Settings::default() }).unwrap().notes.join("; ")
+        };
+        let expected = "the received loads of bbbbbbbb are until the last arrival";
+        for (one, other) in [(&a, &b), (&b, &a)] {
+            let said = notes(one, other, "received_bps");
+            assert!(said.starts_with(expected) && said.contains("those of aaaaaaaa"), "{said}");
+        }
+        assert_eq!(notes(&a, &b, "rtt_us") + &notes(&b, &b, "received_bps"), "");
     }
 
     #[test]
