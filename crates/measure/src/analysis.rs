@@ -287,7 +287,7 @@ impl Analysis {
     }
 
     /// While learning: packets of the received flows that were sent before the first that arrived of their flow,
-    /// and did not arrive later, at most: see [`before_first`]. `None` for a receiver that is present from the
+    /// and did not arrive later, at most: see `before_first`. `None` for a receiver that is present from the
     /// beginning, or received nothing.
     pub fn before_first(&self) -> Option<u64> {
         (self.learning && self.counters.packets > 0).then(|| self.closed_before + self.before_join())
