@@ -3,7 +3,7 @@
 
 # Megabytes, with programs of the development profile, which are hardly optimised. A compiler or a forgotten package
 # list would exceed them.
-LARGEST_IMAGE_MB=130
+LARGEST_IMAGE_MB=140
 LARGEST_CONTROLLER_MB=100
 
 scenario_contents() {

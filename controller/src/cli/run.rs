@@ -272,6 +272,9 @@ async fn measure(
     };
     let ending = hand_over(args, &summary, store);
     if served && summary.status != Status::Interrupted {
+        if let Err(error) = &ending {
+            say(&format!("the results could not be handed over: {error:#}"));
+        }
         args.metrics.linger(later_signals).await;
     }
     ending

@@ -73,8 +73,8 @@ impl Tally {
     }
 }
 
-/// When a request was due (without a rate: sent), with respect to the load beside it. None is due after the load: what a stall
-/// keeps back until then is of the load, too.
+/// When a request was due (without a rate: sent), with respect to the load beside it. None is due after a load whose
+/// end is known beforehand: what a stall keeps back until then is of the load, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Idle,

@@ -33,7 +33,7 @@ pub(crate) struct ProbeResult {
     pub(crate) per_second: f64,
     /// Those that were due before the load began.
     pub(crate) idle: PhaseResult,
-    /// Those that were due from its beginning to the end of sending.
+    /// Those that were due from its beginning on; to the end of sending where that is known beforehand.
     pub(crate) loaded: PhaseResult,
     /// Median of the corrected times under load less the idle one, in nanoseconds; null when one is unknown.
     pub(crate) added_ns: Option<i64>,

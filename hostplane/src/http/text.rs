@@ -65,7 +65,9 @@ pub(crate) fn describe(result: &HttpResult) -> String {
         bytes(result.read_bytes as f64)
     ));
     lines.push(format!("Requests/sec: {:12.2}", result.requests_per_s));
-    let per_second = if result.elapsed_s > 0.0 { result.read_bytes as f64 / result.elapsed_s } else { 0.0 };
+    // The longer one, as requests per second are over the schedule's.
+    let over_s = result.elapsed_s.max(result.duration_s);
+    let per_second = if over_s > 0.0 { result.read_bytes as f64 / over_s } else { 0.0 };
     lines.push(format!("Transfer/sec: {:>12}", bytes(per_second)));
     lines.push(format!(
         "  account      {} intended = {} sent + {} skipped; sent = {} answered + {} failed + {} unfinished",

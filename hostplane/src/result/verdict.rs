@@ -35,11 +35,11 @@ pub(crate) fn judge(parts: &Parts<'_>, result: &DirectionResult) -> StreamsVerdi
         }),
         segments: result.tcp.as_ref().map(|tcp| SegmentEvidence {
             retransmits: tcp.retransmits,
-            min_rtt_us: parts.sending().and_then(|sending| SegmentEvidence::of(sending).min_rtt_us),
             retransmit_share: tcp.retransmit_share,
             busy_share: tcp.busy_share,
             window_limited_share: tcp.window_limited_share,
             buffer_limited_share: tcp.buffer_limited_share,
+            ..parts.sending().map(SegmentEvidence::of).unwrap_or_default()
         }),
         send_buffer_bytes: parts.sending().and_then(|sending| sending.streams.first()?.buffer_bytes),
         receive_buffer_bytes: parts.receiving().and_then(|receiving| receiving.streams.first()?.buffer_bytes),

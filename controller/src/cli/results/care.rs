@@ -162,7 +162,17 @@ pub(super) fn purge(args: &PurgeArgs) -> anyhow::Result<Ending> {
         say("nothing was removed");
         return Ok(Ending::Failed);
     }
-    let mut forgotten = purge::finish_earlier(&args.results)?;
+    // First of all, so that no row outlives its experiment when this purge is killed. An experiment may have been
+    // put back since the purge that left remains of it.
+    let mut forgotten = purge::unfinished(&args.results)?;
+    forgotten.retain(|id| !args.results.join(id).exists());
+    forgotten.extend(ids.iter().cloned());
+    if !forgotten.is_empty()
+        && let Err(error) = forget_removed(&args.results, &forgotten)
+    {
+        say(&format!("the table of all experiments still has rows of removed ones: {error}"));
+    }
+    purge::finish_earlier(&args.results)?;
     let mut removed = Vec::new();
     let mut printed = Ok(());
     let purged = ids.iter().try_for_each(|id| -> Result<(), PurgeError> {
@@ -173,13 +183,6 @@ pub(super) fn purge(args: &PurgeArgs) -> anyhow::Result<Ending> {
         }
         Ok(())
     });
-    // Also when one could not be removed, and for those of a purge that was killed.
-    forgotten.extend(removed.iter().cloned());
-    if !forgotten.is_empty()
-        && let Err(error) = forget_removed(&args.results, &forgotten)
-    {
-        say(&format!("the table of all experiments still has rows of removed ones: {error}"));
-    }
     if args.json {
         printed = print(&json!({ "removed": removed }).to_string());
     } else if ids.is_empty() {

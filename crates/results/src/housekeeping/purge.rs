@@ -117,21 +117,25 @@ fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Removes the remains of killed purges from `results`. Returns the ids of what it removed.
+/// Ids of which killed purges have left remains in `results`.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn unfinished(results: &Path) -> Result<Vec<String>, StoreError> {
+    let prefix = format!("{UNFINISHED}purge-");
+    let mut ids = Vec::new();
+    for entry in fs::read_dir(results).map_err(at("read", results))? {
+        let name = entry.map_err(at("read", results))?.file_name();
+        let id = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        ids.extend(id.filter(|id| is_id(id)).map(str::to_owned));
+    }
+    Ok(ids)
+}
+
+/// Removes the remains of killed purges from `results`.
 ///
 /// # Errors
 /// When they cannot be removed.
-pub fn finish_earlier(results: &Path) -> Result<Vec<String>, StoreError> {
-    let prefix = format!("{UNFINISHED}purge-");
-    let mut removed = Vec::new();
-    for entry in fs::read_dir(results).map_err(at("read", results))? {
-        let entry = entry.map_err(at("read", results))?;
-        let name = entry.file_name();
-        let id = name.to_str().and_then(|name| name.strip_prefix(&prefix));
-        if let Some(id) = id.filter(|id| is_id(id)) {
-            remove(&entry.path())?;
-            removed.push(id.to_owned());
-        }
-    }
-    Ok(removed)
+pub fn finish_earlier(results: &Path) -> Result<(), StoreError> {
+    unfinished(results)?.iter().try_for_each(|id| remove(&results.join(format!("{UNFINISHED}purge-{id}"))))
 }

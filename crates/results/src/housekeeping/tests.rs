@@ -3,7 +3,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::backup::backup;
-use super::purge::{PurgeError, finish_earlier, incomplete, may_be_removed, purge};
+use super::purge::{PurgeError, finish_earlier, incomplete, may_be_removed, purge, unfinished};
 use super::scan::{State, scan};
 use crate::fixtures::recorded;
 use crate::fixtures::summary;
@@ -48,7 +48,8 @@ fn a_purge_removes_an_experiment_and_nothing_else() {
     fs::create_dir(results.path().join(".part-purge-0badf00d")).unwrap();
     fs::create_dir(results.path().join(".part-purge-other")).unwrap();
     purge(results.path(), &id).unwrap();
-    assert_eq!(finish_earlier(results.path()).unwrap(), ["0badf00d"]);
+    assert_eq!(unfinished(results.path()).unwrap(), ["0badf00d"]);
+    finish_earlier(results.path()).unwrap();
     let left: Vec<_> =
         fs::read_dir(results.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, [".part-purge-other"]);

@@ -67,6 +67,9 @@ impl SegmentEvidence {
             busy_share: share(sum(|info| info.busy_us)),
             window_limited_share: share(sum(|info| info.window_limited_us)),
             buffer_limited_share: share(sum(|info| info.buffer_limited_us)),
+            window_of_busy: sum(|info| info.window_limited_us)
+                .zip(sum(|info| info.busy_us).filter(|busy| *busy > 0))
+                .map(|(window, busy)| window as f64 / busy as f64),
         }
     }
 }

@@ -144,6 +144,8 @@ pub struct SegmentEvidence {
     pub window_limited_share: Option<f64>,
     /// Of that, limited by the send buffer.
     pub buffer_limited_share: Option<f64>,
+    /// Share of the time with payload under way, also after the sending, that the receiver's window limited.
+    pub window_of_busy: Option<f64>,
 }
 
 /// CPU of an end of a path.
@@ -287,7 +289,7 @@ impl StreamsEvidence<'_> {
         if let Some(words) = self.late(sending_s) {
             return match receiver.throttled() {
                 Some(throttled) => (StreamsLimit::QuotaLimited, format!("{words}; {throttled}")),
-                None => match (receiver.pressed(), self.window_share()) {
+                None => match (receiver.pressed(), self.window_of_busy()) {
                     (Some(pressed), _) => (StreamsLimit::CpuLimited, format!("{words}; {pressed}")),
                     (None, LATE_WINDOW_SHARE..) => {
                         let window = "most of the time, the receiver's window limited it";
@@ -309,8 +311,8 @@ impl StreamsEvidence<'_> {
         }
     }
 
-    fn window_share(&self) -> f64 {
-        self.segments.and_then(|tcp| tcp.window_limited_share).unwrap_or(0.0)
+    fn window_of_busy(&self) -> f64 {
+        self.segments.and_then(|tcp| tcp.window_of_busy).unwrap_or(0.0)
     }
 
     /// Words on a load that arrived more slowly than it was sent.

@@ -192,14 +192,17 @@ fn per_second(bytes: u64, seconds: Option<f64>) -> Option<f64> {
     seconds.filter(|seconds| *seconds > 0.0).map(|seconds| bytes as f64 / seconds)
 }
 
-/// Time by which a peer's test may be longer than the sending: seconds and round trips for ending it, or a share of the sending.
-const ENDING_S: f64 = 1.5;
+/// Time by which a peer's test is longer than the sending where only its ending took it: these seconds for TCP and
+/// UDP, of which no round-trip time is known, and round trips, or a share of the sending.
+const ENDING_S: [f64; 2] = [0.5, 1.0];
 const ENDING_ROUND_TRIPS: f64 = 4.0;
 const ENDING_SHARE: f64 = 0.1;
+/// Further time from which the data themselves were late.
+const LATE_S: f64 = 1.0;
 
 /// What the peer received of what this end sent. A client of this program ends a test when its data have
 /// arrived, some time after the sending: the time of a server's test is not the one in which it received, unless
-/// it is so much longer that the data themselves were late.
+/// it is so much longer that the data themselves were late. In between, the time is not known.
 fn received_there(
     direction: Direction,
     role: Role,
@@ -208,15 +211,27 @@ fn received_there(
     into: &mut Comparison,
 ) {
     let streams = figures.streams.iter().filter_map(|stream| stream.sent.as_ref()?.tcp.as_ref()?.min_rtt_us);
-    let ending_s = ENDING_S + ENDING_ROUND_TRIPS * streams.min().map_or(0.0, |us| f64::from(us) / 1e6);
-    let late = told.seconds.zip(figures.sending_s);
-    let late = late.filter(|(test_s, sending_s)| test_s - sending_s > ending_s.max(ENDING_SHARE * sending_s));
-    if let (Role::Client, Some((test_s, sending_s))) = (role, late) {
-        into.disagreements.push(format!(
-            "{direction}: this end sent for {sending_s:.3} s, and the peer's test took {test_s:.3} s: the data were late, and the received rate is over the peer's time"
-        ));
-    }
-    let seconds = if role == Role::Client && late.is_none() { figures.sending_s } else { told.seconds };
+    let round_trips_s = ENDING_ROUND_TRIPS * streams.min().map_or(0.0, |us| f64::from(us) / 1e6);
+    let ending_s = ENDING_S[usize::from(figures.udp.is_some())] + round_trips_s;
+    let seconds = match (role, told.seconds.zip(figures.sending_s)) {
+        (Role::Server, _) => told.seconds,
+        (Role::Client, Some((test_s, sending_s)))
+            if test_s - sending_s > ending_s.max(ENDING_SHARE * sending_s) =>
+        {
+            let is_late = test_s - sending_s > (ending_s + LATE_S).max(ENDING_SHARE * sending_s);
+            let rate = match is_late {
+                true => "the data were late, and the received rate is over the peer's time",
+                false => {
+                    "whether its end or late data took that is not known, and neither is the received rate"
+                }
+            };
+            into.disagreements.push(format!(
+                "{direction}: this end sent for {sending_s:.3} s, and the peer's test took {test_s:.3} s: {rate}"
+            ));
+            Some(test_s).filter(|_| is_late)
+        }
+        (Role::Client, _) => figures.sending_s,
+    };
     figures.received_bytes = Some(told.bytes);
     (figures.receiving_s, figures.received_over_s) = (seconds, seconds);
     figures.received_bps = per_second(told.bytes.saturating_mul(8), seconds);
