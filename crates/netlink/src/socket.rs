@@ -15,7 +15,7 @@ use crate::message::{DONE, DUMP, ERROR, messages, number, request};
 
 /// Time limit for the kernel's answer.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
-/// Times that a list is asked for which changes while the kernel gives it out.
+/// How often a list is asked for when it changes while the kernel gives it out.
 const ATTEMPTS: usize = 8;
 /// Longest datagram from the kernel.
 const ROOM_BYTES: usize = 64 << 10;

@@ -277,20 +277,19 @@ mod tests {
         }
     }
 
+    /// Arguments that remove one experiment without asking.
+    fn agreed_purge(results: &Path, id: &str) -> PurgeArgs {
+        let (ids, results) = (vec![id.to_owned()], results.to_owned());
+        PurgeArgs { ids, incomplete: false, yes: true, results, json: true }
+    }
+
     #[test]
     fn a_purge_takes_the_rows_of_what_it_removes_from_the_table_of_all_experiments() {
         let (results, id) = recorded();
         let table = results.path().join("summary_all_experiments.csv");
         export(results.path(), std::slice::from_ref(&id), &[ExportFormat::Summary], None).unwrap();
         assert!(std::fs::read_to_string(&table).unwrap().contains(&id));
-        let args = PurgeArgs {
-            ids: vec![id.clone()],
-            incomplete: false,
-            yes: true,
-            results: results.path().to_owned(),
-            json: true,
-        };
-        assert_eq!(purge(&args).unwrap(), Ending::Done);
+        assert_eq!(purge(&agreed_purge(results.path(), &id)).unwrap(), Ending::Done);
         let rest = std::fs::read_to_string(&table).unwrap();
         assert!(rest.starts_with("exp_id,") && rest.lines().count() == 1, "{rest}");
     }
@@ -299,14 +298,7 @@ mod tests {
     fn a_purge_whose_table_cannot_be_changed_is_done() {
         let (results, id) = recorded();
         std::os::unix::fs::symlink("/nowhere", results.path().join("summary_all_experiments.csv")).unwrap();
-        let args = PurgeArgs {
-            ids: vec![id.clone()],
-            incomplete: false,
-            yes: true,
-            results: results.path().to_owned(),
-            json: true,
-        };
-        assert_eq!(purge(&args).unwrap(), Ending::Done);
+        assert_eq!(purge(&agreed_purge(results.path(), &id)).unwrap(), Ending::Done);
         assert!(!results.path().join(&id).exists());
     }
 

@@ -22,12 +22,12 @@ const FEWEST_STEPS: f64 = 20.0;
 /// Share of the intended payload that a step may be: of less payload, one step is most of it.
 const MOST_SLACK_SHARE: f64 = 0.25;
 
-/// A load is late when it arrives for longer than it was sent, by this share of the sending time, and by these
-/// seconds and round trips: TCP takes so long to begin, and to send a lost packet again.
+/// A load is late when it arrives for longer than it was sent: by at least this share of the sending time, and at
+/// least these seconds and round trips, which TCP may need to begin, or to send a lost packet again.
 const LATE_SHARE: f64 = 0.1;
 const LATE_S: f64 = 0.5;
 const LATE_ROUND_TRIPS: f64 = 4.0;
-/// Share of the time under way for which the receiver's window limits a late load, from which it is the limit.
+/// Share of the time with payload under way from which the receiver's window is the limit of a late load.
 const LATE_WINDOW_SHARE: f64 = 0.5;
 
 /// What limited streams.

@@ -192,8 +192,8 @@ fn per_second(bytes: u64, seconds: Option<f64>) -> Option<f64> {
     seconds.filter(|seconds| *seconds > 0.0).map(|seconds| bytes as f64 / seconds)
 }
 
-/// Time by which a peer's test is longer than the sending where only its ending took it: these seconds for TCP and
-/// UDP, of which no round-trip time is known, and round trips, or a share of the sending.
+/// Ending a test may make the peer's time longer than the sending: by these seconds (of TCP; of UDP, whose round-trip
+/// time is not known) and round trips, or by this share of the sending.
 const ENDING_S: [f64; 2] = [0.5, 1.0];
 const ENDING_ROUND_TRIPS: f64 = 4.0;
 const ENDING_SHARE: f64 = 0.1;
